@@ -1,5 +1,5 @@
-//! Contents received in a session: small ones in memory, the rest in unlinked files in the agent's folder,
-//! which vanish with the process however it ends.
+//! File contents received in a session. Small ones stay in memory. The others are in unlinked files in the
+//! agent's folder, so that they vanish when the process ends for any reason.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use crate::book::Home;
 use crate::error::{At, Result};
 use crate::sys::create_new;
 
-/// The total size of the contents that stay in memory.
+/// Maximum total size of the contents that are kept in memory, in bytes.
 const MAX_MEMORY: usize = 2 << 20;
 
 enum Blob {
@@ -20,7 +20,7 @@ enum Blob {
     Disk(File),
 }
 
-/// Contents by digest.
+/// Received file contents, by digest.
 #[derive(Default)]
 pub(crate) struct Blobs {
     blobs: BTreeMap<Digest, Blob>,
@@ -28,7 +28,7 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    /// Stores a content until the next apply ends.
+    /// Stores a content until the end of the next `apply` request.
     pub(crate) fn add(&mut self, home: &Home, digest: Digest, bytes: Vec<u8>) -> Result<()> {
         if self.blobs.contains_key(&digest) {
             return Ok(());
@@ -49,7 +49,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// Opens a content at its beginning. Returns `None` if it wasn't received.
+    /// Opens a content for reading from its beginning. Returns `None` if it wasn't received.
     pub(crate) fn open(&self, digest: &Digest) -> Result<Option<Box<dyn Read>>> {
         Ok(match self.blobs.get(digest) {
             None => None,

@@ -1,11 +1,11 @@
-//! System errors as data for the controller: the failed action, its path, and an error code.
+//! Turns system errors into errors for the controller, with the failed action, its path and an error code.
 
 use std::io;
 
 use plumb_api::report::{AgentError, ErrorCode};
 use rustix::io::Errno;
 
-/// The result of the agent's functions; its error can be sent to the controller as it is.
+/// Result type of the agent. Its error can be sent to the controller unchanged.
 pub(crate) type Result<T, E = AgentError> = std::result::Result<T, E>;
 
 /// Returns an error with this code and message.
@@ -13,8 +13,7 @@ pub(crate) fn fail<T>(code: ErrorCode, message: impl Into<String>) -> Result<T> 
     Err(AgentError::new(code, message))
 }
 
-/// Maps a system error to a code. A full or read-only disk has a code of its own, because nothing was changed
-/// then.
+/// Returns the error code for a system error. Full and read-only disks have their own code.
 fn code_of(errno: Option<Errno>) -> ErrorCode {
     match errno {
         Some(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => ErrorCode::NoSpace,

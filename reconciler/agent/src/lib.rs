@@ -1,16 +1,17 @@
-//! The part of Plumb that runs on a host.
+//! The agent: the part of Plumb that runs on a managed host.
 //!
-//! One process serves one session: it reads framed requests from standard input, writes answers to standard
-//! output, and leaves no process behind when the controller goes. It uses threads and no async runtime, no
-//! name service, and no open port.
+//! One process serves one session. It reads framed requests from standard input and writes answers to
+//! standard output. When the connection to the controller ends, it leaves no process behind. It uses threads,
+//! but no async runtime, no name service, and no open port.
 //!
-//! - `sys` — the machine: its root directory and its programs. A sandbox is the same code over another root.
-//! - `provider` — one per resource type: observe, apply, give back.
-//! - `book` — the host's persistent state: holder, ledger, journal, originals, desired state.
-//! - `observe`, `apply` — the two requests of a controller.
-//! - `undesired` — what becomes of resources that nothing desires any more.
-//! - `recover` — rolls an interrupted run forward at the next contact.
-//! - `serve`, `wire` — the session.
+//! - `sys` — access to the machine: its root directory and its programs. A sandbox uses the same code with
+//!   another root directory.
+//! - `provider` — the code for each resource type: observe, apply, give back.
+//! - `book` — the agent's persistent state: holder, ledger, journal, originals, desired state.
+//! - `observe`, `apply` — the two main requests of a controller.
+//! - `undesired` — restores resources that nothing desires any more.
+//! - `recover` — applies the journal of an interrupted run at the next session.
+//! - `serve`, `wire` — the session and its two streams.
 
 mod apply;
 mod blobs;
@@ -34,7 +35,7 @@ pub use sys::Sys;
 
 const USAGE: &str = "usage: plumb-agent [--root DIR] [serve]\n       plumb-agent --version\n\nServes one session on standard input and output. With --root, DIR stands for the machine.\n";
 
-/// The command line, parsed.
+/// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Serve(Option<PathBuf>),

@@ -1,4 +1,4 @@
-//! The agent binary: `plumb_agent::main` and nothing else.
+//! The agent's binary, which only calls `plumb_agent::main`.
 
 use std::process::ExitCode;
 

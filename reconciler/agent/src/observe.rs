@@ -18,10 +18,10 @@ use crate::provider::{self, Direction, Inputs, Item, ItemChange, ObserveContext}
 use crate::sys::Sys;
 use crate::undesired::give_backs;
 
-/// The largest file whose text is reported.
+/// Maximum size of a file whose text is included in a report, in bytes.
 const MAX_TEXT: u64 = 64 << 10;
 
-/// Summarizes the ledger.
+/// Returns a summary of the ledger for the controller.
 pub(crate) fn summary(
     ledger: &Ledger,
     state: LedgerState,
@@ -39,8 +39,8 @@ pub(crate) fn summary(
     }
 }
 
-/// True if the agent ignores the differences of a resource with `manage: once`: either it was confirmed, or
-/// something of its kind is there, and no step of its creation is pending.
+/// True if the agent ignores the differences of a resource with `manage: once`. That is so if no step of its
+/// creation is pending and the resource was confirmed before or exists on the host.
 pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChange]) -> bool {
     if spec.manage() != Manage::Once {
         return false;
@@ -52,8 +52,9 @@ pub(crate) fn left_alone(spec: &Spec, entry: Option<&Entry>, fields: &[FieldChan
     confirmed || spec.kind().made(fields)
 }
 
-/// Returns the fields in which an observed resource differs from its spec. What the host made of a value that
-/// Plumb wrote is no difference; what an earlier spec added to a set is one.
+/// Returns the fields in which an observed resource differs from its spec. A value isn't a difference if the
+/// host shows a value that Plumb wrote in another form. An element that an earlier spec added to a set, and
+/// that the current spec doesn't have, is a difference.
 pub(crate) fn differing(
     direction: Direction,
     spec: &Spec,
@@ -71,7 +72,7 @@ pub(crate) fn differing(
     entry.read_back.unexplained(fields)
 }
 
-/// Compares the host with the desired state.
+/// Compares the host with its desired state and returns the report for the controller.
 pub(crate) fn report(
     sys: &Sys,
     target: Digest,
@@ -129,7 +130,8 @@ fn clock() -> Option<i64> {
     i64::try_from(since.ok()?.as_secs()).ok()
 }
 
-/// Adds one resource to a report. `digest` is its spec's, or `None` if it isn't desired.
+/// Adds one resource to a report. `digest` is the digest of its spec, or `None` if nothing desires the
+/// resource.
 fn add(
     report: &mut ObserveReport,
     context: &ObserveContext<'_>,
@@ -184,7 +186,8 @@ fn add(
         (false, digest) => {
             if digest.is_none() {
                 difference.state = DifferenceState::Undesired;
-                // What was never confirmed is ordered by what was tried.
+                // If the resource was never confirmed, the plan orders its removal by the spec that Plumb
+                // tried to apply.
                 difference.confirmed = entry.and_then(|entry| entry.managed().cloned());
             }
             let change = ItemChange {
@@ -205,7 +208,8 @@ fn add(
     }
 }
 
-/// Returns a sentence on what a run should wait for: cloud-init, or a package transaction of an earlier run.
+/// Returns a sentence about something that a run should wait for: cloud-init, or a package transaction of an
+/// earlier run. Returns `None` if there is nothing to wait for.
 fn waiting(sys: &Sys) -> Option<String> {
     if sys.is_sandbox() {
         return None;
@@ -222,10 +226,11 @@ fn waiting(sys: &Sys) -> Option<String> {
     ))
 }
 
-/// The end of the line with which a private key begins, in each of its text forms.
+/// End of the first line of a private key, in each of its text formats.
 const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
-/// Reads the observed text for a diff, if it is world-readable, not too long, UTF-8, and no private key.
+/// Returns the text of the observed file for a diff. Returns `None` unless the file is world-readable, short
+/// enough and UTF-8, and contains no private key.
 fn text(sys: &Sys, difference: &Difference) -> Option<String> {
     let address = &difference.address;
     let observed = difference.observed.as_ref()?;
@@ -242,7 +247,7 @@ fn text(sys: &Sys, difference: &Difference) -> Option<String> {
     (!text.contains(PRIVATE_KEY)).then_some(text)
 }
 
-/// Returns the addresses that a plan may name: the desired ones, and those in the ledger.
+/// Returns the addresses that a plan may contain: the desired resources and the resources in the ledger.
 pub(crate) fn known(desired: &Desired, ledger: &Ledger) -> BTreeSet<Address> {
     desired
         .iter()

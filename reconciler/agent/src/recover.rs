@@ -1,4 +1,4 @@
-//! Rolls an interrupted run forward: applies its journal to the ledger.
+//! Recovers from an interrupted run: applies its journal to the ledger.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::book::{self, Home, Loaded};
 use crate::error::Result;
 use crate::sys::Sys;
 
-/// Writes the ledger with the journal of an interrupted run applied, under the host's lock.
+/// Takes the host's lock, then does what [`roll_forward`] does. Does nothing if no run was interrupted.
 pub(crate) fn recover(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()> {
     if loaded.unfinished.is_none() {
         return Ok(());
@@ -18,12 +18,14 @@ pub(crate) fn recover(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()>
     let Some(_lock) = home.lock("lock", Duration::from_secs(1))? else {
         return Err(locked());
     };
-    // That run may have ended between the first load and the lock.
+    // The run may have ended after the ledger was loaded and before the lock was taken, so load the ledger
+    // again.
     *loaded = book::load(sys, Some(home))?;
     roll_forward(sys, home, loaded)
 }
 
-/// Does the same for a caller that holds the lock already.
+/// Removes the temporary files of an interrupted run, and writes the ledger, to which the run's journal has
+/// been applied. The caller must hold the host's lock.
 pub(crate) fn roll_forward(sys: &Sys, home: &Home, loaded: &mut Loaded) -> Result<()> {
     let Some(begin) = loaded.unfinished.take() else {
         return Ok(());
@@ -42,12 +44,12 @@ pub(crate) fn locked() -> AgentError {
         .hint("it ends by itself; a run whose controller is gone ends after the change it is at")
 }
 
-/// Removes a temporary file that a killed run left beside a resource.
+/// Removes the temporary file that a killed run may have left beside a resource.
 fn remove_temporary(sys: &Sys, address: &Address, temporary: &str) -> Result<()> {
     let Some(path) = address.kind().path(address.name()) else {
         return Ok(());
     };
-    // The agent never wrote to a path that it can't walk safely.
+    // If the path can't be resolved safely, the agent never wrote there.
     if let Ok(Some((dir, _))) = sys.root().parent(&path) {
         dir.unlink(temporary)?;
     }

@@ -1,4 +1,4 @@
-//! A session: answers requests until the controller closes it.
+//! A session: the agent answers requests until the controller closes the connection.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -21,11 +21,11 @@ use crate::wire::Wire;
 pub enum End {
     /// The controller closed the session.
     Closed,
-    /// A frame was invalid, or the stream broke.
+    /// The agent received an invalid frame, or reading failed.
     Broken,
 }
 
-/// Answers requests until the input ends.
+/// Answers requests until the controller closes the connection or sends an invalid frame.
 pub fn serve(
     sys: &Sys,
     input: impl Read + Send + 'static,
@@ -64,12 +64,12 @@ pub fn serve(
 struct Session<'a> {
     sys: &'a Sys,
     wire: &'a Wire,
-    /// The desired state of the last observation.
+    /// The desired state in the last `observe` request, with its digest.
     state: Option<(Digest, Desired)>,
-    /// The resources that differed from it.
+    /// The resources that differed from `state` in that observation.
     differing: BTreeSet<Address>,
     blobs: Blobs,
-    /// The first error in storing a received content; it is the answer to the next apply.
+    /// First error while storing received contents. The next `apply` request fails with it.
     blob_failure: Option<AgentError>,
 }
 
@@ -141,7 +141,7 @@ impl Session<'_> {
         Ok(Response::Observed(Box::new(report)))
     }
 
-    /// Returns the state that the delta is based on, or `None` if the host doesn't hold it.
+    /// Returns the state to which the controller's delta applies, or `None` if the host doesn't have it.
     fn base(&mut self, home: Option<&Home>, base: Option<Digest>) -> Result<Option<Desired>> {
         let Some(base) = base else {
             return Ok(Some(Desired::default()));
@@ -192,8 +192,8 @@ impl Session<'_> {
     }
 }
 
-/// Saves the state as the base of a later delta. A full disk must not stop the observation: the next delta is
-/// then answered with [`Response::NeedState`].
+/// Saves the desired state as the base of a later delta. A full disk is no error here, so that the host can
+/// still be observed; the agent then answers the next delta with [`Response::NeedState`].
 fn keep_state(home: &Home, desired: &Desired, base: Option<Digest>) -> Result<()> {
     match desired.save(home, base) {
         Err(error) if error.code == ErrorCode::NoSpace => Ok(()),

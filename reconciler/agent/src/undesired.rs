@@ -1,5 +1,5 @@
-//! Resources of the ledger that nothing desires any more: the specs that take them back, and the originals
-//! that pass to another name of the same thing.
+//! Resources in the ledger that nothing desires any more. Computes the specs that restore them, and the
+//! originals that pass to another address of the same thing.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ fn restore_spec(address: &Address, entry: &Entry) -> Option<Spec> {
     Some(keeper.restore_spec(&original.observed, entry.managed()))
 }
 
-/// Resolves undesired resources together with the desired ones of their types.
+/// Resolves the undesired resources, and the desired resources of the same types, to the things that they
+/// denote.
 fn resolve(
     sys: &Sys,
     desired: &Desired,
@@ -55,8 +56,9 @@ fn resolve(
     Identities::resolve(&context, &items)
 }
 
-/// Returns the undesired resources, each with the spec that takes it back, or `None` if it only leaves the
-/// ledger. A thing that a desired resource has under another name stays as that one wants it.
+/// Returns the resources that nothing desires any more, each with the spec that restores it, or `None` if it
+/// only has to be removed from the ledger. If a desired resource denotes the same thing by another address,
+/// the thing stays as that resource wants it.
 pub(crate) fn give_backs(
     sys: &Sys,
     desired: &Desired,
@@ -84,8 +86,8 @@ pub(crate) fn give_backs(
     all
 }
 
-/// Returns the originals of things that the ledger has under an undesired name, by the desired address that
-/// names the same thing.
+/// Returns the originals that desired resources take over, by the desired address: those of undesired
+/// resources in the ledger that denote the same thing.
 pub(crate) fn inherited(
     sys: &Sys,
     desired: &Desired,

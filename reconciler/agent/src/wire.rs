@@ -1,5 +1,5 @@
-//! The session's two streams. Answers are sent under a lock. Requests are read on a thread of their own, so
-//! that the agent notices the end of the connection while it is busy.
+//! The session's two streams. A lock protects the output, so that each answer is sent as a whole. A separate
+//! thread reads requests, so that the agent notices the end of the connection while a change is under way.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +11,13 @@ use std::time::Duration;
 use plumb_api::Address;
 use plumb_api::frame::{self, FrameError, Incoming, Progress, ProgressState, Request, Response};
 
-/// The interval at which a long change reports that it is still under way.
+/// Interval at which the agent reports that a long change is still under way.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// The number of received frames that may wait to be handled.
+/// Maximum number of received frames that wait to be handled.
 const WAITING: usize = 2;
 
-/// The session's output, and a flag for the end of its input.
+/// The session's output, and a flag that is set when the connection ends.
 pub(crate) struct Wire {
     output: Mutex<Box<dyn Write + Send>>,
     gone: Arc<AtomicBool>,
@@ -26,7 +26,8 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Takes both streams and starts to read requests.
+    /// Takes the session's streams and starts the thread that reads requests. Returns the requests as a
+    /// channel.
     pub(crate) fn new(
         mut input: impl Read + Send + 'static,
         output: impl Write + Send + 'static,
@@ -55,12 +56,13 @@ impl Wire {
         (wire, receiver)
     }
 
-    /// True if the controller is gone; a run then stops after the current change.
+    /// True if the connection to the controller has ended. A run then stops before its next change.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
     }
 
-    /// Sends an answer. If that fails, the controller is gone, and the run stops before its next change.
+    /// Sends an answer. If that fails, the agent treats the connection as ended, and a run stops before its
+    /// next change.
     pub(crate) fn send(&self, response: &Response) {
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         if frame::write_message(&mut *output, response).is_err() {
@@ -68,7 +70,7 @@ impl Wire {
         }
     }
 
-    /// Reports the progress of a change.
+    /// Reports to the controller that a change has started, finished or failed.
     pub(crate) fn progress(&self, address: &Address, state: ProgressState) {
         let started = state == ProgressState::Started;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -79,7 +81,8 @@ impl Wire {
         }));
     }
 
-    /// Runs `work` while a second thread reports progress at intervals.
+    /// Runs `work`. Meanwhile, another thread reports the current change every [`HEARTBEAT`], so that the
+    /// controller sees that it is still under way.
     pub(crate) fn alive<T>(&self, work: impl FnOnce() -> T) -> T {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {

@@ -14,7 +14,7 @@ use crate::resource::{CompositeKind, Kind};
 pub enum AnyKind {
     /// A type that agents observe and change.
     Primitive(Kind),
-    /// A type that expands to primitive ones.
+    /// A type that Plumb expands to primitive resources before it plans.
     Composite(CompositeKind),
 }
 
@@ -53,7 +53,7 @@ impl AnyKind {
         }
     }
 
-    /// Returns the fields that are sets: if several places name one, they unite.
+    /// Returns the fields that are sets. If several objects set such a field, Plumb unites the values.
     pub fn sets(self) -> &'static [&'static str] {
         match self {
             Self::Primitive(kind) => kind.sets(),
@@ -61,7 +61,7 @@ impl AnyKind {
         }
     }
 
-    /// Returns the fields of the language that this version doesn't support.
+    /// Returns the fields that the manifest language defines and this version doesn't support.
     pub fn unsupported(self) -> &'static [&'static str] {
         match self {
             Self::Primitive(kind) => kind.unsupported(),
@@ -90,10 +90,10 @@ impl fmt::Display for AnyKind {
 }
 
 impl CompositeAddress {
-    /// Makes an address. The name must satisfy the rules of its type.
+    /// Creates an address. The name must satisfy the rules of the resource type.
     ///
     /// # Errors
-    /// If the type doesn't accept the name.
+    /// Fails if the resource type doesn't accept the name.
     pub fn new(kind: CompositeKind, name: &str) -> Result<Self, InvalidName> {
         check_resource_name(name)?;
         kind.check_name(name)
@@ -128,10 +128,10 @@ impl fmt::Debug for CompositeAddress {
 }
 
 impl AnyAddress {
-    /// Makes an address. The name must satisfy the rules of its type.
+    /// Creates an address. The name must satisfy the rules of the resource type.
     ///
     /// # Errors
-    /// If the type doesn't accept the name.
+    /// Fails if the resource type doesn't accept the name.
     pub fn new(kind: AnyKind, name: &str) -> Result<Self, InvalidName> {
         match kind {
             AnyKind::Primitive(kind) => Address::new(kind, name).map(Self::Primitive),
@@ -155,7 +155,7 @@ impl AnyAddress {
         }
     }
 
-    /// Returns the address if it is a primitive resource's.
+    /// Returns the address of a primitive resource, or `None` for a composite one.
     pub fn primitive(&self) -> Option<&Address> {
         match self {
             Self::Primitive(address) => Some(address),

@@ -1,8 +1,8 @@
-//! The canonical form: one byte string per value, whatever program writes it.
+//! The canonical form of a value: every program that serializes the value writes the same bytes.
 //!
 //! The form is JSON with keys sorted by their bytes, no white space, integers and strings only. Floats are
-//! refused, because their text differs between writers. Plumb has its own writer, so that no feature flag of
-//! a JSON crate (`preserve_order`, `arbitrary_precision`) can change a digest of the fleet.
+//! rejected, because different writers print them differently. Plumb has its own writer, so that no feature
+//! flag of a JSON crate (`preserve_order`, `arbitrary_precision`) can change a digest of the fleet.
 
 use std::fmt::{self, Write as _};
 
@@ -21,10 +21,10 @@ impl fmt::Display for NotCanonical {
 
 impl std::error::Error for NotCanonical {}
 
-/// Writes a value in its canonical form.
+/// Serializes a value to its canonical form.
 ///
 /// # Errors
-/// If the value holds a float or a map whose keys aren't strings.
+/// Fails if the value contains a float, or a map whose keys aren't strings.
 pub fn to_vec<T: Serialize>(value: &T) -> Result<Vec<u8>, NotCanonical> {
     let value = serde_json::to_value(value).map_err(|error| NotCanonical(error.to_string()))?;
     let mut out = String::new();

@@ -10,7 +10,8 @@ use crate::canonical;
 
 /// A SHA-256 digest; 64 lower-case hexadecimal digits as text.
 ///
-/// A digest is a cache key and a precondition, never by itself a reason to change anything.
+/// Digests serve as cache keys and preconditions. A different digest alone is never a reason to change a
+/// host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -20,15 +21,16 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Returns the digest of a value's canonical form under `plumb/KIND/1\0`.
+    /// Returns the digest of a value's canonical form, hashed after the prefix `plumb/KIND/1\0`.
     ///
     /// # Errors
-    /// If the value has no canonical form: it holds floats, or maps whose keys aren't strings.
+    /// Fails if the value has no canonical form: it contains floats, or maps whose keys aren't strings.
     pub fn of<T: Serialize>(kind: &str, value: &T) -> Result<Self, canonical::NotCanonical> {
         Ok(Self::of_canonical(kind, &canonical::to_vec(value)?))
     }
 
-    /// Returns the digest of bytes that already are a canonical form, under `plumb/KIND/1\0`.
+    /// Returns the digest of bytes that are already in canonical form, hashed after the prefix
+    /// `plumb/KIND/1\0`.
     pub fn of_canonical(kind: &str, canonical: &[u8]) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(b"plumb/");
@@ -57,7 +59,7 @@ impl Digest {
         &self.0
     }
 
-    /// Makes a digest from its 32 bytes.
+    /// Creates a digest from its 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

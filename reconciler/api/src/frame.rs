@@ -1,8 +1,11 @@
 //! The messages between a controller and an agent, and their framing.
 //!
-//! A frame is a length (four bytes, big endian; it counts the rest of the frame), a type byte, and the
-//! payload: JSON for a message; 32 bytes of SHA-256 and then the bytes for a content. Both ends limit what
-//! they read; neither trusts the other's numbers.
+//! A frame consists of:
+//! - a length of four bytes, big endian, which counts the rest of the frame;
+//! - a type byte;
+//! - the payload: JSON for a message; for a blob, the 32 bytes of its SHA-256 digest and then its bytes.
+//!
+//! Both ends limit what they read, because neither trusts the lengths that the other sends.
 
 mod codec;
 mod message;

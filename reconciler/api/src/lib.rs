@@ -1,19 +1,20 @@
 //! Names, kinds, resource specs and their comparison, plans, reports, wire frames, canonical form.
 //!
-//! Floor 0: everything here is data and pure functions. The controller and the agent on every host share it,
-//! so it builds with Rust 1.85 and depends on serde, `serde_json` and sha2 alone.
+//! Floor 0, the lowest layer of the workspace: everything here is data and pure functions. The controller and
+//! the agent on every host share it, so it builds with Rust 1.85 and depends only on serde, `serde_json` and
+//! sha2.
 //!
 //! - [`name`] — names of different types, so that they can't be confused: hosts, fleets, controllers,
 //!   addresses.
 //! - [`address`] — addresses of resources, primitive and composite.
 //! - [`kind`] — the objects of a repository: Fleet, Host, Profile, Network.
-//! - [`canonical`], [`digest`] — the one byte form of a value, and its hash.
+//! - [`canonical`], [`digest`] — the canonical form of a value, and its hash.
 //! - [`resource`] — desired and observed state of resources, and their comparison.
 //! - [`LoginUrl`] — an address whose login is never shown.
 //! - [`period`] — lengths of time as manifests write them.
 //! - [`size`] — amounts of bytes as manifests write them.
 //! - [`plan`], [`report`] — the changes for a host, and their outcomes.
-//! - [`read_back`] — values that a host shows in another form than they were written.
+//! - [`read_back`] — values that a host shows in another form than the one in which Plumb wrote them.
 //! - [`frame`] — the messages between a controller and an agent, and their framing.
 
 pub mod address;

@@ -1,12 +1,12 @@
-//! URLs that may hold a login.
+//! URLs that may contain a login.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// An address that may hold a login (`https://USER:PASSWORD@HOST/…`, `…?token=…`). Every form in which it can
-/// be shown leaves the login and the query out; only [`LoginUrl::reveal`] has them, for the client that logs
-/// in.
+/// A URL that may contain a login (`https://USER:PASSWORD@HOST/…`, `…?token=…`). Its `Display`, `Debug` and
+/// `Serialize` forms omit the login and the query. Only [`LoginUrl::reveal`] returns them, for the client
+/// that logs in.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Deserialize)]
 #[serde(transparent)]
 pub struct LoginUrl(String);
@@ -17,12 +17,13 @@ impl LoginUrl {
         Self(address.into())
     }
 
-    /// True if the address holds something that isn't shown.
+    /// True if the displayed form omits a part of the URL.
     pub fn has_login(&self) -> bool {
         self.to_string() != self.0
     }
 
-    /// Replaces the logins of all addresses in a text by as many asterisks, so that places in it stay right.
+    /// Replaces the login of every URL in a text with the same number of asterisks, so that positions in the
+    /// text stay valid.
     pub fn mask(text: &str) -> String {
         let mut masked = String::with_capacity(text.len());
         let mut rest = text;
@@ -49,12 +50,12 @@ impl LoginUrl {
 impl fmt::Display for LoginUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://") else {
-            // `user@host:path` and a folder have no password.
+            // `user@host:path` and the path of a folder contain no password.
             return f.write_str(&self.0);
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        // A password may hold a slash or a question mark that isn't escaped: then what stands before it looks
-        // like a host with a port that is no number, and the last `@` comes after it.
+        // A password may contain an unescaped slash or question mark. The text before that then looks like a
+        // host with a port that isn't a number, and the last `@` is after it.
         let first = &rest[..end];
         let port = first.rsplit_once(':').map(|(_, port)| port);
         let is_host = first.contains('@')
@@ -69,7 +70,8 @@ impl fmt::Display for LoginUrl {
         let (authority, path) = rest.split_at(end);
         let path = path.find('?').map_or(path, |query| &path[..query]);
         let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-        // An SSH login is a user's name alone, which tells people who logs in; a name of https may be a token.
+        // An SSH login without a password is only a user name, which tells people who logs in. The user name
+        // of an https URL may be a token.
         match (scheme, login.contains(':')) {
             ("ssh", false) if !login.is_empty() => write!(f, "{scheme}://{login}@{host}{path}"),
             _ => write!(f, "{scheme}://{host}{path}"),

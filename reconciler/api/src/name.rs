@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::resource::Kind;
 
-/// The error for a text that isn't a valid name; its message says what one looks like.
+/// The error for a text that isn't a valid name. Its message describes a valid one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidName {
     /// The given text, cut to a length fit for a message.
@@ -19,7 +19,7 @@ pub struct InvalidName {
 }
 
 impl InvalidName {
-    /// Makes an error about `given`, which is cut to 80 characters.
+    /// Creates an error about `given`, truncated to 80 characters.
     pub fn new(given: &str, problem: impl Into<Cow<'static, str>>) -> Self {
         Self {
             given: given.chars().take(80).collect(),
@@ -113,23 +113,24 @@ labels! {
     HostName;
     /// A fleet's name: `metadata.name` of `fleet.yaml`.
     FleetName;
-    /// A controller's identity, made once with its state folder; a host's fence contains it.
+    /// Identity of a controller, created together with its state folder and sent in every request to a host.
     ControllerId;
 }
 
 impl FleetName {
-    /// Returns the name for a fleet whose own name can't be read; such a fleet is never driven.
+    /// Returns the name for a fleet whose own name can't be read. The controller never changes hosts of such
+    /// a fleet.
     pub fn nameless() -> Self {
         Self("nameless".to_owned())
     }
 }
 
-/// The number of a controller's start. A host rejects requests with a lower one.
+/// Number of a controller's start. A host rejects requests with a lower number than it has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
-/// The longest name of a resource, in bytes: Linux' `PATH_MAX`.
+/// Maximum length of a resource's name in bytes: Linux' `PATH_MAX`.
 pub const MAX_RESOURCE_NAME: usize = 4096;
 
 /// Checks the rules that hold for the names of all resources.
@@ -152,10 +153,11 @@ pub struct Address {
 }
 
 impl Address {
-    /// Makes an address. The name must satisfy the rules of its type.
+    /// Creates an address. The name must satisfy the rules of the resource type.
     ///
     /// # Errors
-    /// If the type doesn't accept the name (a file's is an absolute path without `..`, and so on).
+    /// Fails if the resource type doesn't accept the name. For example, a file's name must be an absolute
+    /// path without `..`.
     pub fn new(kind: Kind, name: &str) -> Result<Self, InvalidName> {
         check_resource_name(name)?;
         kind.check_name(name)

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 pub struct Period(Duration);
 
 impl Period {
-    /// Makes a period of this many minutes.
+    /// Creates a period of this many minutes.
     pub const fn minutes(minutes: u64) -> Self {
         Self(Duration::from_secs(minutes * 60))
     }

@@ -16,13 +16,13 @@ pub struct FieldChange {
     /// The host's value, or `None` if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Value>,
-    /// The desired value, or `None` if there is to be none.
+    /// The desired value, or `None` if the field is to have no value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Value>,
 }
 
 impl FieldChange {
-    /// Makes a change between two texts.
+    /// Creates a change between two texts.
     pub fn new(field: &str, from: &str, to: &str) -> Self {
         Self {
             field: field.to_owned(),
@@ -31,7 +31,7 @@ impl FieldChange {
         }
     }
 
-    /// Makes a change between two values.
+    /// Creates a change between two values.
     pub fn of<T: Serialize>(field: &str, from: Option<&T>, to: Option<&T>) -> Self {
         let value = |value: Option<&T>| value.and_then(|value| serde_json::to_value(value).ok());
         Self {
@@ -46,13 +46,13 @@ impl FieldChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Op {
-    /// The resource doesn't exist and is made.
+    /// The resource doesn't exist and is created.
     Create,
     /// The resource exists and is changed in place.
     Update,
-    /// The resource must be removed and made again.
+    /// The resource must be removed and created again.
     Replace,
-    /// The resource is removed or, if there was an original, that is restored.
+    /// The resource is removed, or its original is restored if there is one.
     Delete,
     /// Something runs: a restart, a reload, a command.
     Run,
@@ -98,7 +98,7 @@ pub enum Consequence {
     Removes(String),
     /// The original of this resource is restored.
     GivesBack(String),
-    /// This is lost, although the manifest doesn't name it.
+    /// The change destroys this, although the manifest doesn't mention it.
     Loses(String),
     /// The machine restarts.
     Reboots,
@@ -107,7 +107,8 @@ pub enum Consequence {
 }
 
 impl Consequence {
-    /// True if it interrupts something that runs; it then counts against the budget `disrupted`.
+    /// True if the consequence interrupts something that runs. The change then counts against the budget
+    /// `disrupted`.
     pub fn disrupts(&self) -> bool {
         matches!(
             self,
@@ -143,8 +144,8 @@ pub struct ChangeId(pub u32);
 pub struct Change {
     /// The index in the plan.
     pub id: ChangeId,
-    /// The resource. Its new spec is in the desired state that the plan's target names; if that has none, the
-    /// resource is pruned.
+    /// The resource. Its new spec is in the desired state whose digest is the plan's target. A resource
+    /// without a spec there is pruned.
     pub address: Address,
     /// The operation.
     pub op: Op,
@@ -162,7 +163,7 @@ pub struct Change {
     /// differs. `None` if an earlier change of the plan decides the state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precondition: Option<Digest>,
-    /// The changes that must have succeeded before.
+    /// The changes that must have succeeded before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ChangeId>,
 }
@@ -173,18 +174,19 @@ pub struct Change {
 pub struct Plan {
     /// The digest of the desired state.
     pub target: Digest,
-    /// The changes, each after those that it depends on.
+    /// The changes. Each is listed after the changes that it depends on.
     pub changes: Vec<Change>,
-    /// Resources that are as desired and that the ledger doesn't have as confirmed yet.
+    /// Resources that are as desired, and that the agent is to record as confirmed in its ledger.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub confirm: Vec<Address>,
-    /// Resources of the ledger that are no longer desired and need no change.
+    /// Resources that are no longer desired and need no change, and that the agent is to drop from its
+    /// ledger.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forget: Vec<Address>,
 }
 
 impl Plan {
-    /// True if nothing on the host changes; the ledger may.
+    /// True if the plan changes nothing on the host. It may still change the ledger.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }

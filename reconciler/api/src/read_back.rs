@@ -1,4 +1,4 @@
-//! Values that read back in another form than they were written.
+//! Values that a host shows in another form than the one in which Plumb wrote them.
 
 use std::collections::BTreeMap;
 
@@ -17,13 +17,14 @@ pub struct ReadBack {
     pub found: Value,
 }
 
-/// The read-back values of a resource, by field: a field is as desired while the host shows that value.
+/// The read-back values of a resource, by field. A field is as desired while the host shows its read-back
+/// value.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReadBacks(BTreeMap<String, ReadBack>);
 
 impl ReadBacks {
-    /// Makes the read-back values of fields that differ in form right after they were written.
+    /// Creates the read-back values of the fields that still differ right after Plumb wrote them.
     pub fn of<'a>(changes: impl IntoIterator<Item = &'a FieldChange>) -> Self {
         let pair = |change: &FieldChange| {
             let back = ReadBack {
@@ -45,14 +46,14 @@ impl ReadBacks {
         self.0.extend(newer.0);
     }
 
-    /// True if the field differs only in the form that the host gave the desired value.
+    /// True if the host shows the form that it gave the desired value when Plumb wrote it.
     fn explains(&self, change: &FieldChange) -> bool {
         self.0.get(&change.field).is_some_and(|back| {
             change.to.as_ref() == Some(&back.wanted) && change.from.as_ref() == Some(&back.found)
         })
     }
 
-    /// Returns the changes without those of fields that differ in form only.
+    /// Returns the changes without those of fields that differ only in form.
     pub fn unexplained(&self, mut changes: Vec<FieldChange>) -> Vec<FieldChange> {
         changes.retain(|change| !self.explains(change));
         changes

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::name::Address;
 use crate::plan::ChangeId;
 
-/// The time at which another try is worthwhile: a property of the error, not of its handler.
+/// Says when to retry after an error. The kind of error decides this, not the code that handles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Retry {
     /// The error may pass by itself: retry with backoff, and count a failure.
     Transient,
-    /// Something else is at work (a package lock, cloud-init): retry soon, and count no failure.
+    /// Something else is running on the host (a package lock, cloud-init): retry soon, and count no failure.
     Waiting,
     /// The error stays until a person or a commit changes something.
     Stalled,
@@ -25,19 +25,19 @@ pub enum Retry {
 pub enum ErrorCode {
     /// A frame or message is invalid, or of another version.
     Protocol,
-    /// A newer epoch, or another controller, holds the host.
+    /// The request is from an older start of the controller, or the host obeys another controller.
     Superseded,
     /// Another run holds the host's lock.
     Locked,
-    /// The ledger is lost, corrupt, cloned or rewound: nothing is changed.
+    /// The ledger is lost, corrupt, cloned or rewound, so the agent changes nothing.
     LedgerLost,
     /// A format on disk is newer than this agent.
     NewerFormat,
-    /// A file system is full or read-only: what lies on it wasn't changed.
+    /// A file system is full or read-only, so the agent couldn't change what is on it.
     NoSpace,
     /// The state differs from the one that the plan was made for.
     PreconditionFailed,
-    /// A required content wasn't sent.
+    /// The controller didn't send a file content that the plan needs.
     MissingContent,
     /// This host doesn't support the resource type, or this use of it.
     Unsupported,
@@ -45,7 +45,7 @@ pub enum ErrorCode {
     Refused,
     /// The path has a symbolic link in a folder that others may write to.
     UnsafePath,
-    /// `validate` didn't accept the candidate.
+    /// The program in `validate` rejected the new content.
     ValidateFailed,
     /// A program failed.
     CommandFailed,
@@ -53,24 +53,24 @@ pub enum ErrorCode {
     CheckFailed,
     /// A program took too long.
     TimedOut,
-    /// A unit is still starting or stopping, or hasn't settled yet, within its time.
+    /// A unit is still starting, stopping or settling, and its time limit isn't over.
     UnitPending,
     /// Another program holds the package manager's lock.
     PackageLock,
-    /// Something on the host uses it: a user has processes.
+    /// Something on the host still uses the resource, such as the processes of a user.
     InUse,
     /// A name doesn't exist: a user, a unit, a package, a sysctl.
     NotFound,
     /// A system error.
     Io,
-    /// The host ran a newer revision than this one, and no signed rollback was shown.
+    /// The host ran a newer revision than the request's, and the request has no signed rollback.
     WouldGoBack,
     /// The agent itself failed: a defect of Plumb.
     Internal,
 }
 
 impl ErrorCode {
-    /// Returns the time at which another try is worthwhile.
+    /// Returns when to retry after an error of this kind.
     pub fn retry(self) -> Retry {
         match self {
             Self::Locked | Self::PackageLock | Self::InUse | Self::UnitPending => Retry::Waiting,
@@ -96,16 +96,16 @@ impl ErrorCode {
     }
 }
 
-/// The longest message of a host's error, in bytes; longer ones are cut when they are made.
+/// Maximum length of an error message in bytes. [`AgentError::new`] truncates longer messages.
 pub const MAX_MESSAGE: usize = 4096;
 
-/// A host's error, as data: the agent's errors are the controller's input.
+/// An error on a host, as data that the agent sends to the controller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentError {
     /// The kind of error.
     pub code: ErrorCode,
-    /// The message for people, in lower case: the failure and its object.
+    /// The message for people, in lower case: what failed, and on what.
     pub message: String,
     /// The remedy, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +113,7 @@ pub struct AgentError {
 }
 
 impl AgentError {
-    /// Makes an error with its message, cut to [`MAX_MESSAGE`].
+    /// Creates an error. The message is truncated to [`MAX_MESSAGE`].
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if message.len() > MAX_MESSAGE {
@@ -154,7 +154,7 @@ pub enum Outcome {
     Applied,
     /// The resource needed no change any more.
     Unchanged,
-    /// The change failed, and those that depend on it were skipped.
+    /// The change failed, and the changes that depend on it were skipped.
     Failed(AgentError),
     /// The change wasn't tried, because this one failed.
     Skipped(ChangeId),

@@ -60,7 +60,7 @@ impl Serialize for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Parsing knows no smaller unit than KiB.
+        // Parsing accepts no unit smaller than KiB.
         let (name, unit) = UNITS
             .iter()
             .find(|(_, unit)| self.0 % unit == 0)

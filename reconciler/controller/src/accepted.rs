@@ -1,4 +1,4 @@
-//! The gate between verified revisions and the loop.
+//! Creates the revisions that the loop accepts, from verified revisions only.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use plumb_core::resolve::resolve;
 use plumb_trust::source::Files;
 use plumb_trust::{Revision, Verified};
 
-/// A resolved revision that was verified: the only kind that hosts are driven to.
+/// A verified and resolved revision. The controller drives hosts only to revisions of this type.
 ///
-/// It is created from the fleet of a [`Verified`] revision, which only the trust crate creates. Any other
-/// fleet can be checked, rendered and planned, but hosts aren't driven to it:
+/// [`AcceptedRevision::of`] takes the fleet of a [`Verified`] revision, and only the trust crate creates a
+/// `Verified`. Any other fleet can be checked, rendered and planned, but no host can be driven to it:
 ///
 /// ```compile_fail,E0308
 /// use plumb_core::manifest::{Sources, load};
@@ -62,7 +62,7 @@ impl AcceptedRevision {
         Self::of(&load(Sources { revision, files }).fleet)
     }
 
-    /// Returns the revision in the form that the loop takes.
+    /// Returns the revision in the loop's own type.
     pub(crate) fn into_revision(self) -> Arc<FleetRevision> {
         self.0
     }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use plumb_core::ports::Clock;
 use tokio::time::Instant;
 
-/// The wall clock, made monotonic: it follows every step forward, and advances by itself while the wall clock
-/// is behind. A clock that is set back must not stop polls, retries and alerts.
+/// A clock for the loop that never goes back. It follows the wall clock forward, and advances by itself while
+/// the wall clock is behind. Otherwise polls, retries and alerts would stop after the wall clock is set back.
 pub(crate) struct LoopClock {
     wall: Arc<dyn Clock>,
     anchor: (Instant, Timestamp),
@@ -19,7 +19,7 @@ impl LoopClock {
         Self { wall, anchor }
     }
 
-    /// Returns the current time, which is never earlier than before.
+    /// Returns the current time, which is never earlier than a time that it returned before.
     pub(crate) fn now(&mut self) -> Timestamp {
         let instant = Instant::now();
         let (since, at) = self.anchor;

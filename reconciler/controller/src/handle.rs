@@ -1,4 +1,4 @@
-//! The handle of a running controller: its view, and commands to it.
+//! Access to a running controller: its published view, and commands to it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use plumb_core::ports::Clock;
 use plumb_core::view::{EventRecord, FleetView, HostObject};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// The answer to a command: the hosts that it concerns, or the error.
+/// The result of a command: the hosts that it affects, or the error.
 pub(crate) type Answer = Result<Vec<HostName>, CommandError>;
 
 /// A command to a controller.
@@ -20,17 +20,17 @@ pub(crate) enum Command {
     LetGo(HostName, Address, oneshot::Sender<Answer>),
 }
 
-/// The requested kind of stop.
+/// The kind of stop that was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stop {
     No,
-    /// The controller begins nothing new and waits for the end of its runs.
+    /// The controller begins no new work and stops when all runs have finished.
     Drain,
-    /// The controller drops its runs at once.
+    /// The controller cancels all runs and stops at once.
     Abort,
 }
 
-/// A handle of a running controller. Clones belong to the same controller.
+/// Access to a running controller. Clones belong to the same controller.
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) view: watch::Receiver<Arc<FleetView>>,
@@ -46,12 +46,12 @@ impl std::fmt::Debug for Handle {
 }
 
 impl Handle {
-    /// Returns the last published view.
+    /// Returns the view that the controller published last.
     pub fn view(&self) -> Arc<FleetView> {
         self.view.borrow().clone()
     }
 
-    /// Returns the last published view, with the current time.
+    /// Returns the view that the controller published last, with the current time.
     pub fn fleet(&self) -> FleetView {
         FleetView {
             now: self.clock.now(),
@@ -59,41 +59,41 @@ impl Handle {
         }
     }
 
-    /// Returns a host.
+    /// Returns a host of the last published view.
     pub fn host(&self, name: &HostName) -> Option<Arc<HostObject>> {
         self.view.borrow().host(name).cloned()
     }
 
-    /// Returns the newest records, oldest first; only those of `host`, if given.
+    /// Returns at most `limit` of the newest event records, oldest first; only those of `host`, if given.
     pub fn events(&self, host: Option<&HostName>, limit: usize) -> Vec<EventRecord> {
         self.view.borrow().records.newest(host, limit)
     }
 
-    /// True if an accepted revision is loaded.
+    /// True if the controller has loaded an accepted revision.
     pub fn is_ready(&self) -> bool {
         self.view.borrow().loaded.is_some()
     }
 
-    /// Reports that the branch may have moved, so that it is fetched now.
+    /// Tells the controller that the branch may have moved, so that it polls the source now.
     pub fn notify(&self) -> Result<(), CommandError> {
         self.commands
             .send(Command::Notify)
             .map_err(|_| CommandError::Stopping)
     }
 
-    /// Reconciles these hosts now, or all of them if the list is empty; returns the hosts that it concerns.
+    /// Reconciles these hosts now, or all hosts if the list is empty. Returns the hosts that are reconciled.
     pub async fn reconcile(&self, hosts: Vec<HostName>) -> Answer {
         self.ask(|answer| Command::Reconcile(hosts, answer)).await
     }
 
-    /// Forgets a host. If git still has it, only its stored state is dropped, and its ledger is read as at
-    /// first contact.
+    /// Forgets a host that has left git. If git still has the host, only the state that the controller stores
+    /// about it is dropped, and the controller reads the host's ledger as at first contact.
     pub async fn forget(&self, host: HostName) -> Result<(), CommandError> {
         self.ask(|answer| Command::Forget(host, answer)).await?;
         Ok(())
     }
 
-    /// Drops a resource that can't be given back from a host's ledger, at a run that begins now.
+    /// Removes a resource that can't be given back from a host's ledger. A run that does so begins now.
     pub async fn let_go(&self, host: HostName, address: Address) -> Result<(), CommandError> {
         self.ask(|answer| Command::LetGo(host, address, answer))
             .await?;
@@ -108,7 +108,7 @@ impl Handle {
         answered.await.map_err(|_| CommandError::Stopping)?
     }
 
-    /// Begins nothing new; the controller stops when its runs have ended.
+    /// Begins no new work and stops the controller when all runs have finished.
     pub fn drain(&self) {
         self.stop.send_if_modified(|stop| {
             let first = *stop < Stop::Drain;
@@ -117,7 +117,8 @@ impl Handle {
         });
     }
 
-    /// Stops at once and drops the runs; agents complete an interrupted apply at the next contact.
+    /// Cancels all runs and stops the controller at once. An agent completes an interrupted apply at its next
+    /// contact.
     pub fn abort(&self) {
         self.stop.send_replace(Stop::Abort);
     }

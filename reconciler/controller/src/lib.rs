@@ -1,9 +1,9 @@
-//! The shell around the loop of `plumb_core::fleet`: it awaits events, performs effects and publishes views.
-//! It depends on ports, never on adapters.
+//! The shell around the loop of `plumb_core::fleet`: it waits for events, performs effects and publishes
+//! views. It depends on ports, never on adapters.
 //!
-//! One task owns the state and is its only writer. Runs, polls, posts and writes are separate tasks, and the
-//! result of each is an event, so a panic fails one host. Other code reads the published view and never waits
-//! for the loop.
+//! One task owns the loop's state and is its only writer. Each run, poll, post and write is a separate task
+//! whose result is an event, so a panic in a run fails only that host. Other code reads the published view
+//! and never waits for the loop.
 //!
 //! [`Controller::start`] starts a controller; [`Handle`] gives access to it.
 
@@ -35,11 +35,11 @@ pub use store_writer::LoadError;
 pub struct Controller;
 
 impl Controller {
-    /// Reads the stored state, begins a new epoch, and drives the fleet until the handle stops it
+    /// Reads the stored state, begins a new epoch, and drives the fleet until the controller is stopped
     /// ([`Handle::drain`], [`Handle::abort`]) or the last handle is dropped.
     ///
     /// # Errors
-    /// Returns an error if the stored state can't be read: no host is driven without it.
+    /// Returns an error if the stored state can't be read. Without it the controller drives no host.
     pub async fn start(
         parts: Parts,
         settings: Settings,

@@ -1,5 +1,5 @@
-//! The relation of a host's target to the last revision that it ran. Only a signed rollback sets a host back,
-//! and nothing overwrites a commit that isn't on the verified chain.
+//! Compares a host's target with the revision that the host ran last. Only a signed rollback moves a host to
+//! an older revision. A host that ran a commit outside of the verified chain isn't changed.
 
 use plumb_api::frame::{LedgerSummary, Lineage};
 use plumb_core::fleet::{RunEnd, RunFailure, StartRun};
@@ -9,7 +9,7 @@ use plumb_trust::Oid;
 
 use crate::settings::SourcePort;
 
-/// Finds the lineage to present to the agent, or the end of the run if the host must not be changed.
+/// Returns the lineage to present to the agent, or the result of the run if the host must not be changed.
 pub(crate) async fn lineage(
     run: &StartRun,
     source: &SourcePort,
@@ -31,7 +31,7 @@ pub(crate) async fn lineage(
     if was_rolled_back(run, source, ran, goal).await {
         return Ok(Ok(Lineage::RollsBackFrom(mark.clone())));
     }
-    // A commit that isn't in the repository is off the chain too.
+    // A commit that isn't in the repository counts as outside of the chain.
     let newer = source.descends(goal, ran).await.unwrap_or(false);
     Ok(Err(if newer {
         RunEnd::Newer(mark.0.clone())
@@ -40,10 +40,11 @@ pub(crate) async fn lineage(
     }))
 }
 
-/// True if signed rollbacks lead from the commit `ran` to the goal: `ran` is on the part of the chain that a
-/// rollback abandoned, and the goal descends from that rollback, or from another that abandoned it in turn.
+/// True if signed rollbacks lead from the commit `ran` to `goal`. A rollback must have abandoned the part of
+/// the chain that contains `ran`. `goal` must descend from that rollback, or from a rollback that abandoned
+/// it in turn.
 async fn was_rolled_back(run: &StartRun, source: &SourcePort, ran: Oid, goal: Oid) -> bool {
-    // A relation that can't be read counts as absent.
+    // If the source can't compare two commits, they count as unrelated.
     let descends = async |above: Oid, below: Oid| {
         above == below || source.descends(above, below).await.unwrap_or(false)
     };
@@ -75,7 +76,7 @@ async fn was_rolled_back(run: &StartRun, source: &SourcePort, ran: Oid, goal: Oi
     }
 }
 
-/// Creates the failure of a run that couldn't compare revisions.
+/// Creates the failure of a run in which the source couldn't compare revisions.
 fn source_failed(run: &StartRun, error: &SourceError) -> RunFailure {
     let host = &run.fence.host;
     let message =

@@ -1,4 +1,4 @@
-//! The input of a poll of the source.
+//! Input of a poll of the source.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use plumb_trust::Oid;
 
 use crate::settings::RevokedReader;
 
-/// The input of a poll of the source.
+/// The input of one poll of the source.
 pub(crate) struct Poll {
     pub(crate) introduction: Oid,
     pub(crate) revoked: Arc<RevokedReader>,
@@ -17,12 +17,12 @@ pub(crate) struct Poll {
 }
 
 impl Poll {
-    /// Returns the last commit accepted from this introduction.
+    /// Returns the floor: the last commit that was accepted from the configured introduction.
     pub(crate) fn floor(&self) -> Option<Oid> {
         named(self.request.floor.as_deref())
     }
 
-    /// Returns the last commit accepted from another introduction.
+    /// Returns the last commit that was accepted from another introduction than the configured one.
     pub(crate) fn bound(&self) -> Option<Oid> {
         named(self.request.bound.as_deref())
     }
@@ -32,7 +32,7 @@ impl Poll {
     }
 }
 
-/// Parses a commit. Stored names were checked at the start; others come from this module.
+/// Parses the id of a commit. Stored ids were checked at the start, and this program wrote all others.
 pub(crate) fn named(text: Option<&str>) -> Option<Oid> {
     text?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! The posting of alerts: one task per Alertmanager posts all alerts.
+//! Posts alerts. Each Alertmanager has its own task, which posts all alerts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use tokio::time::Instant;
 
 use crate::settings::SinkMaker;
 
-/// The wait after a failed post.
+/// Delay before alerts are posted again to an Alertmanager that was unreachable.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The alerts to post, with the time that the loop's clock showed when they were put together.
+/// A set of alerts to post, and the time of the loop's clock and of the runtime when the set was created.
 #[derive(Clone)]
 struct Batch {
     alerts: Arc<[Alert]>,
@@ -26,12 +26,13 @@ struct Batch {
     at: Instant,
 }
 
-/// The Alertmanagers, each with its own task, so that one that hangs doesn't delay the others.
+/// The tasks that post alerts. Each Alertmanager has its own task, so one that hangs doesn't delay the
+/// others.
 pub(crate) struct Posters {
     tasks: JoinSet<()>,
     current: watch::Sender<Batch>,
     events: mpsc::UnboundedSender<Event>,
-    /// The tasks of the fleet's Alertmanagers, by address.
+    /// The tasks of the Alertmanagers that fleet.yaml names, by address.
     named: BTreeMap<LoginUrl, tokio::task::AbortHandle>,
 }
 
@@ -58,7 +59,8 @@ impl Posters {
         self.tasks.spawn(post(sink, alerts, self.events.clone()))
     }
 
-    /// Posts to these Alertmanagers of the fleet from now on; `make` creates the sinks of new ones.
+    /// Sets the Alertmanagers that fleet.yaml names. `own` are the sinks of this machine's configuration;
+    /// `make` creates the sinks of new Alertmanagers.
     pub(crate) fn follow(
         &mut self,
         addresses: &[LoginUrl],
@@ -73,7 +75,7 @@ impl Posters {
             stays
         });
         for address in addresses {
-            // An Alertmanager that is configured as well would get every alert twice.
+            // An Alertmanager that this machine's configuration names too would get every alert twice.
             let shown = address.to_string();
             let known = own
                 .iter()
@@ -88,7 +90,7 @@ impl Posters {
                 }
                 Err(error) => {
                     let event = Event::AlertmanagerInvalid(format!("{address}: {error}"));
-                    // The loop listens as long as `self` exists.
+                    // This can't fail: the loop receives events as long as `self` exists.
                     let _ = self.events.send(event);
                 }
             }
@@ -110,7 +112,7 @@ async fn post(
     mut alerts: watch::Receiver<Batch>,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    // A new sink gets the present alerts at once.
+    // A new sink gets the current alerts at once.
     alerts.mark_changed();
     loop {
         if alerts.changed().await.is_err() {

@@ -1,5 +1,5 @@
-//! One run on one host: connect, observe, plan, apply. It knows no other host and doesn't change the loop's
-//! state: its report is an event.
+//! One run on one host: connects, observes, plans and applies. A run knows no other host and doesn't change
+//! the loop's state: the loop gets its report as an event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,19 +26,19 @@ use tracing::Instrument as _;
 use crate::lineage::lineage;
 use crate::settings::SourcePort;
 
-/// Contents by digest, to be sent to a host.
+/// Contents to send to a host, by digest.
 type Blobs = Vec<(Digest, Arc<[u8]>)>;
 
-/// A run with the route to its host.
+/// The input of a run, with the route to the host.
 pub(crate) struct Job {
     pub(crate) spec: StartRun,
     pub(crate) host: HostTarget,
-    /// The longest time without a sign of life from the host.
+    /// Maximum time without a sign of life from the host.
     pub(crate) silence: Duration,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Runs a job to its end; every error becomes part of the report.
+/// Executes a run. Every error becomes part of the report.
 pub(crate) async fn run(job: Job, hosts: Arc<dyn Hosts>, source: Arc<SourcePort>) -> RunReport {
     let mut report = RunReport::begun(&job.spec);
     report.end = match drive(&job, hosts.as_ref(), source.as_ref(), &mut report).await {
@@ -150,8 +150,8 @@ async fn drive(
     Ok(ended)
 }
 
-/// Limits the time of an exchange, in addition to the limits of the adapters, so that no host blocks its slot
-/// for ever.
+/// Limits the time of an exchange with the host, so that a host that hangs can't occupy its slot for ever.
+/// The adapters have limits of their own, too.
 async fn with_deadline<T>(
     job: &Job,
     work: impl Future<Output = Result<T, HostError>>,
@@ -172,7 +172,7 @@ async fn timed<T>(ran: &mut RunReport, phase: RunPhase, work: impl Future<Output
     result
 }
 
-/// Takes the time for which the agent only waited out of the time of the apply.
+/// Moves the time in which the agent only waited from the apply phase to the settle phase.
 fn split_settling(ran: &mut RunReport, settling: Duration) {
     if settling.is_zero() {
         return;
@@ -184,8 +184,8 @@ fn split_settling(ran: &mut RunReport, settling: Duration) {
     }
 }
 
-/// Asks the agent for the differences: with a delta on the state that the agent holds, or with the full state
-/// if it holds another one.
+/// Requests the differences from the agent. The first request has a delta to the state that the agent
+/// probably holds. If the agent holds another state, the second request has the full state.
 async fn observe(job: &Job, session: &mut dyn Session) -> Result<ObserveReport, HostError> {
     let desired = goal(&job.spec.intent);
     let mut base = job.spec.base.as_deref();
@@ -199,7 +199,7 @@ async fn observe(job: &Job, session: &mut dyn Session) -> Result<ObserveReport, 
                 RunMode::Look => Purpose::Look,
                 RunMode::Drive => Purpose::Drive,
             },
-            // It costs nothing in sync: texts are sent only of what differs.
+            // This costs nothing while the host is in sync: the agent sends only the texts that differ.
             reveal: Reveal::WorldReadable,
         };
         match with_deadline(job, session.observe(request)).await? {
@@ -215,7 +215,7 @@ async fn observe(job: &Job, session: &mut dyn Session) -> Result<ObserveReport, 
     }
 }
 
-/// Applies a plan. It may take any time as long as the agent shows signs of life.
+/// Applies a plan. The total time is unlimited as long as the agent shows signs of life.
 async fn apply(
     job: &Job,
     session: &mut dyn Session,
@@ -242,8 +242,8 @@ async fn apply(
     }
 }
 
-/// Returns the end of a run whose ledger is older than at an earlier contact: the machine was reset to an
-/// earlier state.
+/// Returns the result of the run if the host's ledger is older than at an earlier contact, because the
+/// machine was reset to an earlier state.
 fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<RunEnd> {
     let known = job.spec.ledger_sequence?;
     let found = ledger.sequence;
@@ -251,13 +251,15 @@ fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<RunEnd> {
         .then_some(RunEnd::Rewound { known, found })
 }
 
-/// Returns an empty list if the host's ledger was written after the last run that the controller saw the end of.
+/// Returns `Some` if an earlier run wrote the host's ledger and the controller didn't get its report. The
+/// caller fills the list.
 fn interrupted(job: &Job, ledger: &LedgerSummary) -> Option<Vec<Address>> {
     let known = job.spec.ledger_sequence?;
     (ledger.sequence > known).then(Vec::new)
 }
 
-/// Returns the resources that the target changes and that need no change any more: an earlier run made it.
+/// Returns the resources that the target changes but that already match it, because an earlier run changed
+/// them.
 fn changed_before(job: &Job, planned: &Planned) -> Vec<Address> {
     let delta = goal(&job.spec.intent).delta_from(job.spec.base.as_deref());
     let open: std::collections::BTreeSet<_> = planned.differing().into_iter().collect();
@@ -265,7 +267,8 @@ fn changed_before(job: &Job, planned: &Planned) -> Vec<Address> {
     changed.filter(|address| !open.contains(address)).collect()
 }
 
-/// Turns the give-backs that a person let go of into entries that only leave the ledger.
+/// Removes the differences of resources that a person let go of, so that the plan only drops them from the
+/// ledger.
 fn let_go(addresses: &[Address], report: &mut ObserveReport) {
     let undesired = |difference: &Difference| difference.state != DifferenceState::Differs;
     let gone: Vec<Address> = report
@@ -280,23 +283,23 @@ fn let_go(addresses: &[Address], report: &mut ObserveReport) {
     report.gone.extend(gone);
 }
 
-/// True if the agent has nothing to apply, confirm or forget, and isn't to leave.
+/// True if the agent has nothing to apply, confirm or forget, and the host isn't retired.
 fn is_done(job: &Job, planned: &Planned, report: &ObserveReport) -> bool {
     if !planned.plan.is_settled() || job.spec.intent.lifecycle == Lifecycle::Retired {
         return false;
     }
-    // Drift that is left, or a problem, keeps the state as a whole from being confirmed.
+    // While drift or problems remain, the agent can't confirm the state as a whole.
     let whole = planned.held_drift.is_empty() && planned.problems.is_empty();
     !whole || report.ledger.confirmed == Some(job.spec.target.digest)
 }
 
-/// Returns a content of the revisions that the run may need.
+/// Returns a content by digest, from the revisions that the run may need.
 fn content(job: &Job, digest: &Digest) -> Option<Arc<[u8]>> {
     let mut revisions = job.spec.contents.iter();
     revisions.find_map(|one| one.contents().get(digest))
 }
 
-/// Returns the contents that a plan needs.
+/// Returns the contents that the changes of a plan need.
 fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
     let mut needed = std::collections::BTreeSet::new();
     for change in &plan.changes {
@@ -329,7 +332,7 @@ fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
         .collect()
 }
 
-/// Records the outcome of each change.
+/// Records the outcome of each change in the plan.
 fn record_results(
     planned: &Planned,
     results: &[plumb_api::report::ChangeResult],

@@ -1,4 +1,4 @@
-//! The parts and the settings of a controller.
+//! The ports and the settings that a controller is started with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,32 +12,32 @@ use plumb_core::ports::{AlertSink, Clock, Hosts, Route, SourceError, Store};
 use plumb_trust::source::Source;
 use plumb_trust::{Oid, Revocations};
 
-/// Creates the sink for an Alertmanager's address; the error says what is wrong with the address.
+/// Creates the sink for an Alertmanager. The error says what is wrong with its address.
 pub type SinkMaker = dyn Fn(&LoginUrl) -> Result<Arc<dyn AlertSink>, String> + Send + Sync;
 
-/// A repository, with the errors that the loop knows.
+/// A repository whose errors are [`SourceError`]s.
 pub type SourcePort = dyn Source<Error = SourceError>;
 
-/// Reads the keys that this machine's configuration revokes; the error says what can't be read. Each poll of
-/// the source calls it, so that a key is revoked without a restart.
+/// Reads the keys that this machine's configuration revokes. The error says what can't be read. Each poll of
+/// the source calls it, so that a revocation takes effect without a restart.
 pub type RevokedReader = dyn Fn() -> Result<Revocations, String> + Send + Sync;
 
-/// The parts of a controller.
+/// The ports of a controller.
 #[derive(Clone)]
 pub struct Parts {
-    /// The repository.
+    /// The fleet's repository.
     pub source: Arc<SourcePort>,
-    /// The connections to hosts.
+    /// Connects to hosts.
     pub hosts: Arc<dyn Hosts>,
-    /// The store of everything that must outlive the process.
+    /// Stores everything that must outlive the process.
     pub store: Arc<dyn Store>,
-    /// The configured Alertmanagers.
+    /// The Alertmanagers of this machine's configuration.
     pub sinks: Vec<Arc<dyn AlertSink>>,
-    /// Creates the sinks of the fleet's Alertmanagers.
+    /// Creates the sinks of the Alertmanagers that fleet.yaml names.
     pub make_sink: Arc<SinkMaker>,
-    /// The reader of the keys that this machine's configuration revokes.
+    /// Reads the keys that this machine's configuration revokes.
     pub revoked: Arc<RevokedReader>,
-    /// The clock.
+    /// The wall clock.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -46,25 +46,25 @@ pub struct Parts {
 pub struct Settings {
     /// The version of this program.
     pub version: String,
-    /// The address of the repository, without credentials, for people.
+    /// The address of the repository, without credentials, to be shown to people.
     pub source_url: String,
-    /// The branch.
+    /// The followed branch.
     pub source_ref: String,
-    /// The introduction, which is the root of trust.
+    /// The introduction: the commit that is the root of trust.
     pub introduction: Oid,
     /// The interval between polls of the source.
     pub poll: Duration,
-    /// The interval between runs of a host that nothing asks for.
+    /// The interval between runs of a host that nothing else triggers.
     pub resync: Duration,
-    /// The number of hosts that may run at the same time.
+    /// Maximum number of hosts with a run at the same time.
     pub concurrency: usize,
-    /// The longest time for connecting, and the longest silence of a host in an exchange.
+    /// Maximum time to connect to a host, and maximum silence of a host in an exchange.
     pub silence: Duration,
-    /// The permission to take over hosts of another controller.
+    /// Permission to take over hosts that another controller manages.
     pub take_over: TakeOver,
-    /// Hosts that this machine's configuration reaches by another route than SSH.
+    /// The hosts that this machine's configuration reaches by another route than SSH.
     pub routes: BTreeMap<HostName, Route>,
-    /// The waits after failures.
+    /// The delays before retries after failures.
     pub waits: Waits,
     /// The times and counts after which alerts fire.
     pub alerting: alerting::Settings,

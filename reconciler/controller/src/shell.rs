@@ -1,4 +1,4 @@
-//! The task that owns the loop's state: it awaits events, performs their effects in order, and publishes
+//! The task that owns the loop's state: it waits for events, performs their effects in order, and publishes
 //! the view.
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +26,7 @@ use crate::settings::{Parts, Settings};
 use crate::source_poll::{crashed, load_old, poll};
 use crate::store_writer::{LoadError, StoreWriter, load};
 
-/// The shortest time between published views, whose cost grows with the fleet.
+/// Minimum time between two published views. The cost of a view grows with the fleet.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The purpose of a task that uses the source.
@@ -44,7 +44,7 @@ struct Shell {
     writer: StoreWriter,
     posters: Posters,
     runs: JoinSet<RunReport>,
-    /// The report of each run in case it crashes, with its host.
+    /// The host of each running task, and the report to use if the task panics.
     running: HashMap<Id, (RunReport, HostName)>,
     source: JoinSet<Event>,
     asking: HashMap<Id, SourceTask>,
@@ -52,7 +52,7 @@ struct Shell {
     next_request: u64,
     wake_at: Option<Instant>,
     view: watch::Sender<Arc<FleetView>>,
-    /// The time of the next view; `None` if the last one is current.
+    /// The time at which to publish the next view; `None` if the last view is current.
     publish_at: Option<Instant>,
     published: Instant,
 }
@@ -60,7 +60,7 @@ struct Shell {
 /// Starts a controller: reads the stored state, begins a new epoch, and drives hosts until it is stopped.
 ///
 /// # Errors
-/// Returns an error if the stored state can't be read: no host is driven without it.
+/// Returns an error if the stored state can't be read. Without it the controller drives no host.
 pub(crate) async fn start(
     parts: Parts,
     settings: Settings,
@@ -119,7 +119,7 @@ fn loop_settings(settings: &Settings, source_description: String) -> LoopSetting
     }
 }
 
-/// Sleeps until a time, or for ever if there is none.
+/// Sleeps until a time, or for ever if it is `None`.
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -140,7 +140,7 @@ impl Shell {
             tokio::select! {
                 biased;
                 changed = stopped.changed(), if held => {
-                    // Without handles nobody could stop the controller, so it drains.
+                    // Without handles nobody could stop the controller later, so it drains.
                     held = changed.is_ok();
                     let stop = if held { *stopped.borrow_and_update() } else { Stop::Drain };
                     tracing::info!(?stop, running = self.runs.len(), "stopping");
@@ -168,7 +168,7 @@ impl Shell {
         self.publish();
         self.runs.shutdown().await;
         self.source.shutdown().await;
-        // No alert is resolved: alerts of a stopped controller last until they expire.
+        // Alerts aren't resolved: those of a stopped controller last until they expire in Alertmanager.
         self.writer.finish().await;
         tracing::info!("stopped");
     }
@@ -210,10 +210,10 @@ impl Shell {
                 self.wake_at = Some(Instant::now() + wait);
             }
             Effect::Answer { request, answer } => {
-                // The asker reads the view next.
+                // The caller reads the view when it has the answer, so publish the view first.
                 self.publish();
                 if let Some(asker) = self.answers.remove(&request) {
-                    // The asker may be gone.
+                    // The caller may be gone.
                     let _ = asker.send(answer);
                 }
             }
@@ -257,7 +257,7 @@ impl Shell {
                 report
             }
             Err(error) => {
-                // A panic fails this host only.
+                // A panic in a run fails only its host.
                 tracing::error!(%error, "a run crashed");
                 let Some((mut report, host)) = self.running.remove(&error.id()) else {
                     return;

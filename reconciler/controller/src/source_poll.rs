@@ -1,5 +1,5 @@
-//! One poll of the source: fetch, verify, and load the accepted revision. Its result is an event in the
-//! loop's own terms: commits, keys and reasons are text.
+//! One poll of the source: fetches, verifies, and loads the accepted revision. The result is an event in the
+//! loop's own types, with commits, keys and reasons as text.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use crate::poll_input::{Poll, named};
 use crate::settings::{RevokedReader, SourcePort};
 use crate::trust_root::{TrustRootError, trust_root_error};
 
-/// The subject of a verification.
+/// The commit that is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum VerifySubject {
-    /// The fetched branch.
+    /// The head of the fetched branch.
     Branch,
-    /// The accepted floor, because the branch can't be fetched.
+    /// The floor (the last accepted commit), because the branch can't be fetched.
     Floor,
 }
 
@@ -40,7 +40,7 @@ struct VerifiedBranch {
     first_seen: BTreeMap<Oid, Timestamp>,
 }
 
-/// Creates the result of a poll that crashed.
+/// Creates the result of a poll whose task crashed.
 pub(crate) fn crashed() -> SourcePoll {
     SourcePoll {
         fetched: Err(SourceFault {
@@ -58,7 +58,7 @@ pub(crate) fn crashed() -> SourcePoll {
     }
 }
 
-/// Creates the fault for an error of the source.
+/// Converts an error of the source to the loop's type.
 fn fault(error: &SourceError) -> SourceFault {
     SourceFault {
         reason: error.reason(),
@@ -92,7 +92,7 @@ pub(crate) async fn poll(source: Arc<SourcePort>, poll: Poll) -> SourcePoll {
     let mut subject = VerifySubject::Branch;
     let fetched = match (fetched, poll.floor()) {
         (Ok(fetched), _) => fetched,
-        // While the repository can't be fetched, hosts are driven to the accepted floor.
+        // If the repository can't be fetched and nothing is loaded yet, hosts are driven to the floor.
         (Err(_), Some(floor)) if poll.loaded().is_none() => {
             subject = VerifySubject::Floor;
             Fetched {
@@ -122,7 +122,7 @@ pub(crate) async fn poll(source: Arc<SourcePort>, poll: Poll) -> SourcePoll {
     polled
 }
 
-/// Loads the accepted revision, unless it is loaded already.
+/// Loads the accepted revision; returns `None` if there is none or `loaded` is that revision.
 async fn load(
     source: &SourcePort,
     outcome: &Outcome,
@@ -133,12 +133,12 @@ async fn load(
         return Ok(None);
     };
     let files = source.files(revision.clone()).await?;
-    // Loading and resolving a fleet takes long, so it runs beside the loop.
+    // Loading and resolving a fleet takes long, so it runs on a thread of its own.
     let load = move || AcceptedRevision::load(revision, files).into_revision();
     Ok(tokio::task::spawn_blocking(load).await.ok())
 }
 
-/// Reads the revoked keys beside the loop.
+/// Reads the revoked keys on a thread of their own, because the reader blocks.
 async fn read_revoked(reader: &Arc<RevokedReader>) -> Result<Revocations, String> {
     let reader = reader.clone();
     let read = tokio::task::spawn_blocking(move || reader()).await;
@@ -157,7 +157,7 @@ async fn verify(
     let mut first_seen: BTreeMap<Oid, Timestamp> = seen.collect();
     let before = poll.request.revoked_before.iter();
     let revoked_before: Revocations = before.filter_map(|key| key.parse().ok()).collect();
-    // At the first poll every commit is history: the time at which it came is unknown.
+    // Without a floor every commit is history: nobody knows when it arrived.
     let history = poll.floor().is_none();
     if !history {
         first_seen.entry(fetched.head).or_insert(poll.now);
@@ -185,8 +185,8 @@ async fn verify(
         {
             return Ok(Err(error));
         }
-        // Only a verification shows which commits are new. A second one judges them with their times, before
-        // the verdict is used.
+        // Only a verification shows which commits are new. If there are any, verify again with their arrival
+        // times, before the verdict is used.
         let mut news = false;
         for step in outcome.steps.iter().filter(|_| !history) {
             first_seen.entry(step.commit).or_insert_with(|| {
@@ -208,7 +208,7 @@ async fn verify(
                 first_seen.entry(*oid).or_insert(poll.now);
             }
         }
-        // The age of an accepted commit is never needed again.
+        // The arrival time of an accepted commit is never needed again.
         first_seen.retain(|oid, _| current.contains(oid) && *oid != outcome.accepted);
         return Ok(Ok(VerifiedBranch {
             head: fetched.head,
@@ -229,8 +229,8 @@ pub(crate) async fn load_old(
     let (Some(accepted), Some(commit)) = (named(Some(accepted)), named(Some(commit))) else {
         return Ok(None);
     };
-    // Each step of the chain between the two was accepted when it was new; no other commit may be trusted as
-    // a floor.
+    // Every commit of the chain between the introduction and the accepted commit was accepted when it was
+    // new. No other commit may be trusted as a floor.
     let on_chain =
         source.descends(introduction, commit).await? && source.descends(commit, accepted).await?;
     if !on_chain {
@@ -245,7 +245,8 @@ pub(crate) async fn load_old(
     load(source.as_ref(), &outcome, None).await
 }
 
-/// Returns the first step that isn't accepted with its reasons, or the reasons of the whole outcome.
+/// Returns the first step that isn't accepted, with its reasons. If there is no such step, returns the
+/// reasons of the whole outcome.
 fn reasons(outcome: &Outcome) -> (Option<&Step>, &[Reason]) {
     match outcome.first_held() {
         Some(step) => (Some(step), &step.reasons),
@@ -253,7 +254,7 @@ fn reasons(outcome: &Outcome) -> (Option<&Step>, &[Reason]) {
     }
 }
 
-/// True if somebody should look at the verdict at once.
+/// True if a person should look at the verdict at once.
 fn is_alarming(verdict: Verdict, reasons: &[Reason]) -> bool {
     matches!(verdict, Verdict::Reject | Verdict::PendingAlarm)
         || reasons.iter().any(|reason| {
@@ -264,7 +265,7 @@ fn is_alarming(verdict: Verdict, reasons: &[Reason]) -> bool {
         })
 }
 
-/// Returns what people know a commit by.
+/// Returns the properties by which people recognize a commit.
 fn header(step: &Step) -> CommitHeader {
     let mut signers: Vec<String> = Vec::new();
     for signer in &step.signers {
@@ -290,7 +291,7 @@ const fn commit_verdict(verdict: Verdict) -> CommitVerdict {
 }
 
 impl VerifiedBranch {
-    /// Converts the verdict to the loop's terms.
+    /// Converts the verification's result to the loop's own types.
     fn verdict(self, now: Timestamp) -> BranchVerdict {
         let held = self.held(now);
         let text = |keys: &[plumb_trust::KeyName]| keys.iter().map(ToString::to_string).collect();
@@ -332,8 +333,8 @@ impl VerifiedBranch {
         }
     }
 
-    /// Returns the first commit that isn't accepted. Alerts about it have codes and counts, and no text of
-    /// its author.
+    /// Returns the first commit that isn't accepted. Its text for alerts has codes and counts, but nothing
+    /// that the commit's author wrote.
     fn held(&self, now: Timestamp) -> Option<HeldCommit> {
         if self.outcome.is_accept() {
             return None;
@@ -351,7 +352,7 @@ impl VerifiedBranch {
             } else {
                 Hold::Waiting
             },
-            // Readers of the page see what is missing, but not who could provide it.
+            // The status page shows what is missing, but not who could provide it.
             reasons: reasons
                 .iter()
                 .map(|reason| format!("{reason} [{}]", reason.code))

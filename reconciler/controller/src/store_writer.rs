@@ -1,4 +1,4 @@
-//! Access to the store: reading at the start, and one task that writes.
+//! Access to the store: reads the state at the start, and writes changes in a task.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ pub enum LoadError {
     /// The store itself failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A record that safety depends on can't be read.
+    /// A stored record that safety depends on can't be read.
     #[error(transparent)]
     Record(#[from] RecordError),
 }
 
-/// Reads the stored state and begins a new epoch, which is durable before this returns.
+/// Reads the stored state and begins a new epoch. The epoch is durable when this function returns.
 pub(crate) async fn load(store: &dyn Store) -> Result<(Persisted, Identity), LoadError> {
     let stored = store.get(Table::Controller, Identity::KEY).await?;
     let (identity, write) = Identity::begin(stored.as_deref(), new_id)?;
@@ -38,7 +38,7 @@ pub(crate) async fn load(store: &dyn Store) -> Result<(Persisted, Identity), Loa
     Ok((persisted, identity))
 }
 
-/// Checks the names of commits and keys in the record. A verification would leave out an invalid one.
+/// Checks that the stored ids of commits and keys are valid. Verification would ignore an invalid id.
 fn check_names(record: &SourceRecord) -> Result<(), RecordError> {
     let commits = record.floor.iter().chain(&record.introduction);
     let commits = commits.chain(record.first_seen.keys());
@@ -57,7 +57,7 @@ fn check_names(record: &SourceRecord) -> Result<(), RecordError> {
     Ok(())
 }
 
-/// Creates an id that no other controller has.
+/// Creates a random id for this controller.
 fn new_id() -> ControllerId {
     use std::hash::{BuildHasher as _, Hasher as _};
     loop {
@@ -71,8 +71,8 @@ fn new_id() -> ControllerId {
     }
 }
 
-/// Writes to the store in the order of calls. Writes that wait together become one commit, so a starting
-/// fleet pays for one.
+/// Writes to the store in the order of calls. Writes that are queued together become one commit, so a fleet
+/// that starts needs only a few commits.
 #[derive(Debug)]
 pub(crate) struct StoreWriter {
     batches: mpsc::UnboundedSender<(PersistId, Vec<Write>)>,
@@ -80,7 +80,7 @@ pub(crate) struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// Starts the task, which acknowledges each write by an event.
+    /// Starts the task, which sends an event when a write has succeeded or failed.
     pub(crate) fn start(store: Arc<dyn Store>, events: mpsc::UnboundedSender<Event>) -> Self {
         let (batches, mut queue) = mpsc::unbounded_channel::<(PersistId, Vec<Write>)>();
         let task = tokio::spawn(async move {
@@ -96,7 +96,7 @@ impl StoreWriter {
                 }
                 for id in ids {
                     let result = result.clone();
-                    // Nobody listens after the loop has ended.
+                    // Sending fails only after the loop has ended.
                     let _ = events.send(Event::Persisted { id, result });
                 }
             }
@@ -106,11 +106,11 @@ impl StoreWriter {
 
     /// Queues a write.
     pub(crate) fn write(&self, id: PersistId, writes: Vec<Write>) {
-        // The task ends only after this sender is dropped.
+        // This can't fail: the task ends only after this sender is dropped.
         let _ = self.batches.send((id, writes));
     }
 
-    /// Completes the queued writes and ends the task.
+    /// Waits until all queued writes are done and the task has ended.
     pub(crate) async fn finish(self) {
         drop(self.batches);
         if let Err(error) = self.task.await {

@@ -1,9 +1,9 @@
-//! The trust root: the configured introduction, or the last accepted commit. If it isn't in the repository,
-//! no commit of the branch can be verified, and none is to blame.
+//! The trust root: the configured introduction, or the last accepted commit (the floor). If it isn't in the
+//! repository, no commit of the branch can be verified, and none of them is the cause.
 //!
 //! The operator's configuration takes precedence over the stored state: a floor that was accepted from
-//! another introduction isn't trusted as such. It remains a lower bound: the chain from the new introduction
-//! must contain it, so that a corrected configuration never sets a fleet back.
+//! another introduction isn't trusted. It remains a lower bound: the chain from the new introduction must
+//! contain it, so that a corrected configuration never moves a fleet to an older revision.
 
 use plumb_core::fleet::TrustRootFault;
 use plumb_core::ports::SourceError;
@@ -18,11 +18,12 @@ use crate::settings::SourcePort;
 pub(crate) enum TrustRootError {
     /// The introduction isn't in the repository.
     IntroductionMissing { introduction: Oid },
-    /// The introduction is in the repository, but no commit can be judged from it.
+    /// The introduction is in the repository, but no commit can be verified from it.
     IntroductionUnusable { introduction: Oid, reason: Reason },
     /// The last accepted commit isn't in the repository.
     FloorMissing { floor: Oid },
-    /// The last accepted commit, from another introduction, isn't on the chain from the configured one.
+    /// The last accepted commit was accepted from another introduction, and isn't on the chain from the
+    /// configured introduction.
     FloorOffChain { floor: Oid, introduction: Oid },
 }
 
@@ -30,8 +31,8 @@ pub(crate) enum TrustRootError {
 const BEGIN_ANEW: &str = "to give up the accepted commits on purpose, stop the controller, move state.redb out of its state folder and start it once with --take-over; hosts still refuse to be set back";
 
 impl TrustRootError {
-    /// Converts the error to the loop's fault. Alerts leave out the reason's text, which may quote untrusted
-    /// text.
+    /// Converts the error to the loop's type. The alert leaves out the reason's text, which may quote
+    /// untrusted text.
     pub(crate) fn fault(&self, source: &str) -> TrustRootFault {
         let (reason, message, alert) = match self {
             Self::IntroductionMissing { .. } => {
@@ -84,7 +85,8 @@ impl TrustRootError {
     }
 }
 
-/// Finds the reason why a verdict on the branch has no trusted basis, if there is one.
+/// Returns the error of the trust root because of which the outcome of a verification says nothing about the
+/// branch, if there is one.
 ///
 /// # Errors
 /// Returns an error if the source fails.

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {
-    /// `alertname`, `severity`, `host`, and the labels of the host's manifest.
+    /// `alertname`, `severity`, `fleet`, `host`, and the labels of the host's manifest.
     pub labels: BTreeMap<String, String>,
     /// `summary`, `description`, `runbook_url`, `revision`.
     pub annotations: BTreeMap<String, String>,
-    /// The start of the alert; kept across restarts.
+    /// Time at which the alert began. A restart of the controller doesn't change it.
     pub starts_at: Timestamp,
-    /// Alertmanager treats the alert as firing until this time unless Plumb sends it again; in the past when
-    /// it is resolved.
+    /// Time until which Alertmanager treats the alert as firing, unless Plumb sends it again. For a resolved
+    /// alert, this time isn't in the future.
     pub ends_at: Timestamp,
     /// The address of the controller's status page.
     #[serde(

@@ -1,9 +1,9 @@
-//! The reasons why nobody can log in to a host as the controller's user.
+//! Reasons why the controller can't log in to a host, or can't become root there.
 
-/// The cause of a rejected login. It decides the words, the hint and the condition together.
+/// The cause of a rejected login. It determines the hint that the controller shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Denial {
-    /// The controller has no key to offer, or can't use the one that it has.
+    /// The controller has no key, or can't use its key.
     NoUsableKey,
     /// The server closed the connection, or the login failed in another way.
     LoginFailed,
@@ -13,10 +13,10 @@ pub enum Denial {
     KeysRejected,
 }
 
-/// The reason why sudo runs nothing.
+/// The reason why sudo didn't start the agent as root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SudoRefusal {
-    /// The user may not run the agent.
+    /// The sudoers file doesn't allow the user to run the agent.
     NotAllowed,
     /// The user must enter a password.
     PasswordRequired,
@@ -24,12 +24,12 @@ pub enum SudoRefusal {
     TtyRequired,
     /// sudo isn't installed.
     NotInstalled,
-    /// Another reason, in sudo's own words.
+    /// Any other reason.
     Other,
 }
 
 impl Denial {
-    /// Returns advice for this cause on a login of `user`; `None` if the message itself names the remedy.
+    /// Returns advice for a rejected login as `user`; `None` if the error message already says what to do.
     pub fn hint(self, user: &str) -> Option<String> {
         Some(match self {
             Self::NoUsableKey => return None,
@@ -49,7 +49,7 @@ impl Denial {
 }
 
 impl SudoRefusal {
-    /// Returns advice for this refusal of `user`.
+    /// Returns advice for a session in which sudo refused `user`.
     pub fn hint(self, user: &str) -> String {
         match self {
             Self::NotAllowed => {

@@ -1,4 +1,4 @@
-//! The desired state of each host in a revision: the result of resolving, the input of planning.
+//! The desired state of each host in a revision. `resolve` computes it, and `plan` compares hosts with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use plumb_api::{Address, CompositeAddress, Digest, FleetName, HostName, Spec};
 use plumb_document::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-/// One desired resource with its digest; shared by all hosts that want the same.
+/// One desired resource with its digest. Hosts with equal resources share them in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredResource {
     spec: Spec,
@@ -21,34 +21,35 @@ impl DesiredResource {
     /// Creates a resource and computes its digest.
     ///
     /// # Errors
-    /// Returns an error if the spec has no canonical form; none is known for Plumb's types.
+    /// Returns an error if the spec has no canonical form. No spec of Plumb's types is known to cause this.
     pub fn new(spec: Spec) -> Result<Self, NotCanonical> {
         let digest = spec.digest()?;
         Ok(Self { spec, digest })
     }
 
-    /// The resource's spec.
+    /// Returns the spec.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// The digest of the spec's canonical form.
+    /// Returns the digest of the spec's canonical form.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 }
 
-/// All resources desired on one host, under one digest.
+/// All resources that one host should have, with one digest over all of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DesiredState {
     digest: Digest,
     resources: BTreeMap<Address, Arc<DesiredResource>>,
-    /// The composites that resources are parts of. They don't count in the digest: a host doesn't know them.
+    /// The composite that each resource was expanded from. Not part of the digest, because agents don't know
+    /// composites.
     origins: BTreeMap<Address, CompositeAddress>,
 }
 
 impl DesiredState {
-    /// Creates a state of these resources; its digest is the Merkle root that agents compute too.
+    /// Creates a state of these resources. Its digest is a Merkle root, which agents compute in the same way.
     pub fn new(resources: BTreeMap<Address, Arc<DesiredResource>>) -> Self {
         let digest = Delta::digest_of(
             resources
@@ -62,34 +63,35 @@ impl DesiredState {
         }
     }
 
-    /// Adds the composites that the resources are parts of.
+    /// Sets the composite that each resource was expanded from.
     #[must_use]
     pub fn with_origins(mut self, origins: BTreeMap<Address, CompositeAddress>) -> Self {
         self.origins = origins;
         self
     }
 
-    /// The composite that a resource is a part of.
+    /// Returns the composite that a resource was expanded from; `None` if the manifests define the resource
+    /// directly.
     pub fn origin(&self, address: &Address) -> Option<&CompositeAddress> {
         self.origins.get(address)
     }
 
-    /// The digest of all resources.
+    /// Returns the digest of all resources.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The resources by address.
+    /// Returns the resources by address.
     pub fn resources(&self) -> &BTreeMap<Address, Arc<DesiredResource>> {
         &self.resources
     }
 
-    /// The spec at an address.
+    /// Returns the spec at an address.
     pub fn get(&self, address: &Address) -> Option<&Spec> {
         self.resources.get(address).map(|resource| resource.spec())
     }
 
-    /// Returns the changes that turn `base` into this state; the full state if there is no base.
+    /// Returns the delta from `base` to this state. Without a base, the delta contains all resources.
     pub fn delta_from(&self, base: Option<&DesiredState>) -> Delta {
         let held = |address: &Address| base.and_then(|base| base.resources.get(address));
         Delta {
@@ -111,7 +113,8 @@ impl DesiredState {
     }
 }
 
-/// Contents by digest, for a whole revision: each is stored once, however many hosts want it.
+/// The contents (of files, for example) in a whole revision, by digest. Each content is stored once, however
+/// many hosts use it.
 #[derive(Debug, Clone, Default)]
 pub struct Contents(BTreeMap<Digest, Arc<[u8]>>);
 
@@ -123,12 +126,12 @@ impl Contents {
         digest
     }
 
-    /// Adds a content whose digest is known.
+    /// Adds a content under a digest that the caller has already computed.
     pub fn insert_known(&mut self, digest: Digest, bytes: Arc<[u8]>) {
         self.0.entry(digest).or_insert(bytes);
     }
 
-    /// The bytes of a content.
+    /// Returns the bytes of a content.
     pub fn get(&self, digest: &Digest) -> Option<Arc<[u8]>> {
         self.0.get(digest).cloned()
     }
@@ -138,32 +141,32 @@ impl Contents {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Lifecycle {
-    /// Plumb reconciles it.
+    /// Plumb reconciles the host.
     #[default]
     Active,
-    /// Other hosts may refer to it; Plumb doesn't contact it.
+    /// Plumb doesn't contact the host. Other hosts' manifests may refer to it.
     Dormant,
-    /// Somebody else manages it; other hosts may refer to it.
+    /// Somebody else manages the host. Other hosts' manifests may refer to it.
     Unmanaged,
-    /// Plumb takes back everything that it made there.
+    /// Plumb removes everything that it created on the host, and restores originals.
     Retired,
 }
 
-/// A field of a resource, or the whole of it: `file:/etc/motd#content`, `file:/etc/motd`.
+/// A field of a resource, or the whole resource: `file:/etc/motd#content`, `file:/etc/motd`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldAddress {
     /// The resource.
     pub address: Address,
-    /// The field; `None` means all of them.
+    /// The field; `None` means all fields.
     pub field: Option<String>,
 }
 
 /// The drift settings of a host's manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DriftPolicy {
-    /// The mode of the whole host.
+    /// The drift mode of the host.
     pub mode: DriftMode,
-    /// Resources and fields that drift is ignored for once they exist (`drift.ignore`).
+    /// Resources and fields whose drift is ignored once Plumb has applied them (`drift.ignore`).
     pub ignore: BTreeSet<FieldAddress>,
 }
 
@@ -186,17 +189,17 @@ pub struct Endpoint {
     pub address: String,
     /// The port, usually 22.
     pub port: u16,
-    /// The user to log in as; sudo is used unless it is root.
+    /// The user to log in as. Unless this is root, the agent is started with sudo.
     pub user: String,
 }
 
-/// A pause that a person requested.
+/// A pause of a host's reconciliation, set by its manifest (`suspend`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Suspension {
-    /// The reason that the person gave.
+    /// The reason that the manifest gives.
     pub reason: String,
-    /// The end of the pause; `None` means no end.
+    /// The end of the pause; `None` if it has no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<jiff::Timestamp>,
 }
@@ -214,15 +217,16 @@ pub struct HostIntent {
     pub formerly: Vec<HostName>,
     /// The host's lifecycle.
     pub lifecycle: Lifecycle,
-    /// The architecture: `x86_64`, `aarch64`. `None` means that the host is asked.
+    /// The CPU architecture: `x86_64`, `aarch64`. If `None`, the controller asks the host.
     pub arch: Option<String>,
-    /// The ways to reach it, tried in order.
+    /// The endpoints of the host, tried in this order.
     pub connect: Vec<Endpoint>,
-    /// The pinned host keys, as in `known_hosts` (`ssh-ed25519 AAAA…`); without any, connections are refused.
+    /// The pinned host keys, as in `known_hosts` (`ssh-ed25519 AAAA…`). If there are none, the controller
+    /// refuses to connect.
     pub host_keys: Vec<String>,
     /// The drift settings.
     pub drift: DriftPolicy,
-    /// The handling of existing things at first contact.
+    /// Handling of files and other resources that exist already when Plumb first manages them.
     pub existing: Existing,
     /// The requested pause, if there is one.
     pub suspend: Option<Suspension>,
@@ -235,7 +239,7 @@ pub struct HostIntent {
 pub enum HostResult {
     /// The host's desired state is fully known.
     Ready(Arc<HostIntent>),
-    /// The desired state can't be determined: the host keeps its last one. The diagnostics say why.
+    /// The desired state can't be computed, so the host keeps its last one. The diagnostics say why.
     Held(Vec<Diagnostic>),
 }
 
@@ -244,14 +248,14 @@ pub enum HostResult {
 pub struct Resolved {
     /// The fleet's name.
     pub fleet: FleetName,
-    /// Every host of the revision, held ones too.
+    /// Every host of the revision, including held hosts.
     pub hosts: BTreeMap<HostName, HostResult>,
-    /// The contents that the hosts' specs name.
+    /// The contents that the hosts' specs refer to.
     pub contents: Contents,
-    /// The Alertmanagers of the fleet's manifest.
+    /// The URLs of the Alertmanagers in the Fleet manifest.
     pub alertmanagers: Vec<plumb_api::LoginUrl>,
     /// The number of failed hosts that halts a rollout (`rollout.halt.failures`).
     pub halt_failures: u32,
-    /// All diagnostics, warnings too.
+    /// All diagnostics, including warnings.
     pub diagnostics: Vec<Diagnostic>,
 }

@@ -1,5 +1,5 @@
-//! `plumb explain HOST ADDRESS`: the origin of every value of a resource, and the reason why the resource is
-//! there.
+//! `plumb explain HOST ADDRESS`: finds the origin of every value of a resource, and why the host has the
+//! resource.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::manifest::{FieldRef, Fleet, HostFacts, Manifests, Problems, closest_a
 use crate::render::{BrokenReads, view};
 use crate::resolve::{BuildContext, held_because};
 
-/// The origins of one resource or one profile of a host.
+/// The origins of the values of one resource or profile on a host.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
@@ -26,22 +26,23 @@ pub struct Explanation {
     pub host: HostName,
     /// The requested address.
     pub address: String,
-    /// The composite that the resource is a part of.
+    /// The composite that the resource was expanded from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<String>,
-    /// The parts that it expands into, if it is a composite.
+    /// The resources that a composite expands into; empty for other resources.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
     /// The fields of a resource, or the parameters of a profile.
     pub fields: Vec<FieldOrigin>,
-    /// The places that ask for it, each with the includes that lead there.
+    /// The places in manifests that define the resource or include the profile, each with the includes that
+    /// lead there.
     pub because: Vec<Reason>,
-    /// True if a profile's `when` holds, so that its resources are on the host; `None` for a resource.
+    /// True if a profile's `when` condition holds, so that the host gets its resources; `None` for a resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<bool>,
-    /// The resources that come before it on this host.
+    /// Resources that are applied before this one.
     pub after: Vec<String>,
-    /// The resources that come after it, or restart or reload with it.
+    /// Resources that are applied after this one, or that react to its changes with a restart or reload.
     pub before: Vec<String>,
 }
 
@@ -51,11 +52,11 @@ pub struct Explanation {
 pub struct FieldOrigin {
     /// The field.
     pub field: String,
-    /// The value as the host gets it; contents as full text.
+    /// The value as the host receives it; a content is shown as its full text.
     pub value: Json,
-    /// The places that decide: one, or several if they agree or form a set.
+    /// The places that set the value: more than one if they agree, or if the field is a set.
     pub from: Vec<Origin>,
-    /// The values that these places overrode.
+    /// The places whose values were overridden.
     pub overrode: Vec<Origin>,
 }
 
@@ -65,29 +66,29 @@ pub struct FieldOrigin {
 pub struct Origin {
     /// The place in the file.
     pub place: Span,
-    /// The source of the value: `profile metrics`, `host linda`, `fleet.yaml`.
+    /// The manifest or profile that sets the value: `profile metrics`, `host linda`, `fleet.yaml`.
     pub by: String,
-    /// The priority; `None` where priorities don't matter.
+    /// The priority; `None` for patches and parameters of profiles, which have no priority.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<&'static str>,
     /// The value as written.
     pub written: Json,
 }
 
-/// A place that asks for a resource or a profile.
+/// A place that defines a resource or includes a profile.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reason {
     /// The place in the file.
     pub place: Span,
-    /// The source of the request: `profile metrics`, `host linda`, `fleet.yaml`.
+    /// The manifest or profile of this place: `profile metrics`, `host linda`, `fleet.yaml`.
     pub by: String,
-    /// The includes that lead there: `profile base at fleet.yaml:10:17`, outermost first.
+    /// The includes that lead to this place, outermost first: `profile base at fleet.yaml:10:17`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub through: Vec<String>,
 }
 
-/// The reason why nothing can be explained.
+/// The error of [`explain`].
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NoExplanation {
     /// No host has this name.
@@ -95,7 +96,7 @@ pub enum NoExplanation {
     NoHost {
         /// The requested name.
         name: String,
-        /// A host of a similar name.
+        /// A host with a similar name.
         near: Option<String>,
     },
     /// The address can't be parsed.
@@ -111,7 +112,7 @@ pub enum NoExplanation {
         /// An address with a similar name.
         near: Option<String>,
     },
-    /// The host is held: its manifests have errors.
+    /// The host's desired state can't be computed, because its manifests have errors.
     #[error("{host} is held: manifests that it reads have errors")]
     Held {
         /// The host.
@@ -240,7 +241,7 @@ fn origin(pick: &Pick<'_>) -> Origin {
     }
 }
 
-/// Returns a field's value as the host gets it: a content as its text.
+/// Returns a field's value as the host receives it. A content is returned as its text.
 fn value(
     build: &BuildContext<'_>,
     name: &str,
@@ -363,7 +364,7 @@ fn of_slot(
     })
 }
 
-/// Returns the known resources that the fields name; they come first.
+/// Returns the known resources that the fields refer to. They are applied before the explained resource.
 fn before(fields: &[FieldOrigin], known: &BTreeSet<AnyAddress>) -> Vec<String> {
     let texts = fields
         .iter()
@@ -375,7 +376,8 @@ fn before(fields: &[FieldOrigin], known: &BTreeSet<AnyAddress>) -> Vec<String> {
     unique.into_iter().map(str::to_owned).collect()
 }
 
-/// Returns the resources of a host that name this one, or a part of it.
+/// Returns the resources of a host that refer to `wanted` or to one of its parts, or that read `wanted`
+/// without naming it.
 fn followers(
     manifests: &Manifests,
     host: &HostName,
@@ -426,7 +428,7 @@ fn way(facts: &HostFacts, key: &str) -> Vec<String> {
             .by
             .as_ref()
             .and_then(|by| facts.instances.iter().find(|instance| instance.key == *by));
-        // Includes have no cycles, so this ends; a bound costs nothing.
+        // Includes have no cycles, so the loop ends anyway; this limit is only a safeguard.
         if steps.len() > facts.instances.len() {
             break;
         }
@@ -484,7 +486,7 @@ fn profile(host: &HostName, facts: &HostFacts, key: &str) -> Result<Explanation,
     })
 }
 
-/// Formats one line per value, each with its place.
+/// Formats each value on a line, followed by lines for the places that set it.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}", self.address, self.host)?;

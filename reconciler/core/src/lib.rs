@@ -1,23 +1,24 @@
 //! Pure logic: manifests, resolve, plan, rollout, alerting rules, and the ports.
 //!
-//! Floor 1. No I/O, clock or environment: time is an argument. Outside of `expand` no code names a resource
-//! type; the types themselves, in `plumb-api`, define how they differ.
+//! This crate does no I/O and reads neither the clock nor the environment: the time is an argument (floor 1 in
+//! `ARCHITECTURE.md`). Only `expand` names resource types. The types themselves, in `plumb-api`, define how
+//! they differ from each other.
 //!
-//! - [`manifest`] — reads a repository's files into objects and reports each error at its place.
-//! - [`mod@resolve`] — computes each host's desired state; holds a host that can't be resolved.
+//! - [`manifest`] — reads a repository's files into objects and reports the position of each error.
+//! - [`mod@resolve`] — computes each host's desired state, or reports that it can't be computed.
 //! - `expand` — expands composite resources into primitive ones, a file per type.
 //! - [`desired`] — the desired state of each host in a revision.
-//! - [`mod@explain`] — the origin of every value.
-//! - [`fleet`] — the loop as a state machine.
-//! - [`status`] — conditions and targets.
+//! - [`mod@explain`] — finds the origin of every value.
+//! - [`fleet`] — the controller's main loop as a state machine.
+//! - [`status`] — conditions and targets of hosts.
 //! - [`message`] — messages for people.
 //! - [`reason`] — the reasons of conditions and records.
-//! - [`view`] — the API's model.
+//! - [`view`] — the data model of the HTTP API.
 //! - [`alert`] — an alert in Alertmanager's format.
 //! - [`plan`] — turns differences into ordered changes.
 //! - [`rollout`] — decides which hosts get a new target, and when.
-//! - [`alerting`] — the alerts that fire, and since when.
-//! - [`ports`] — the loop's interfaces to the outside.
+//! - [`alerting`] — decides which alerts fire, and stores since when.
+//! - [`ports`] — the interfaces of the main loop to the outside.
 
 pub mod alert;
 pub mod alerting;

@@ -1,16 +1,16 @@
-//! Messages for people: a headline of one idea, the lines that belong to it, and the way out.
+//! Messages for people: a one-line headline, optional detail lines and an optional hint.
 //!
-//! Conditions, records and failures hold a [`Message`]. Its headline is one line of at most [`HEADLINE`]
-//! characters whatever a program on a host wrote, so a journal or a list can only be in its detail.
+//! Conditions, records and failures contain a [`Message`]. Its headline is always one line of at most
+//! [`HEADLINE`] characters. Longer texts, such as the output of a program on a host, go into the detail.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest headline, in characters.
+/// Maximum length of a headline, in characters.
 pub const HEADLINE: usize = 160;
 
-/// The shortest headline that a longer line is divided for, in characters.
+/// Minimum length of a headline when a long line is split at a separator, in characters.
 const SHORTEST: usize = 24;
 
 /// A message for people.
@@ -25,7 +25,8 @@ pub struct Message {
     hint: Option<String>,
 }
 
-/// A message as it is read. Earlier versions stored texts of any length.
+/// The stored form of a message. Earlier versions stored headlines of any length, so reading one splits it
+/// again.
 #[derive(Deserialize)]
 struct MessageForm {
     message: String,
@@ -46,8 +47,8 @@ impl From<MessageForm> for Message {
 }
 
 impl Message {
-    /// Creates a message from a text: its first line, divided where it is too long, is the headline, and the
-    /// rest is the detail.
+    /// Creates a message from a text. The first line becomes the headline and is split if it is too long. The
+    /// rest becomes the detail.
     pub fn new(text: impl Into<String>) -> Self {
         let text: String = text.into();
         let text = text.trim_end();
@@ -71,7 +72,7 @@ impl Message {
         }
     }
 
-    /// Adds lines to the detail.
+    /// Appends lines to the detail.
     #[must_use]
     pub fn with_detail(mut self, lines: impl Into<String>) -> Self {
         let lines: String = lines.into();
@@ -85,14 +86,14 @@ impl Message {
         self
     }
 
-    /// Sets the way out, if one is known.
+    /// Sets the hint; `None` removes it.
     #[must_use]
     pub fn with_hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint;
         self
     }
 
-    /// Returns the same message with the names of the things that it is about in front.
+    /// Returns this message with `names` and a colon in front of the headline.
     #[must_use]
     pub fn about(&self, names: &str) -> Self {
         let headline = Self::new(format!("{names}: {}", self.headline));
@@ -110,7 +111,7 @@ impl Message {
         self.detail.as_deref()
     }
 
-    /// Returns the way out.
+    /// Returns the hint, which says what the reader can do.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -140,7 +141,9 @@ impl From<&str> for Message {
     }
 }
 
-/// Divides a line into a headline and the rest: at the last clause that fits, else within a word.
+/// Splits a line into a headline and the rest. Splits at the last `; ` within the allowed length, else at the
+/// last `: `, else at the last `, `. If there is none, cuts the headline with `…` and returns the whole line
+/// as the rest.
 fn divide(line: &str) -> (String, &str) {
     let Some((end, _)) = line.char_indices().nth(HEADLINE) else {
         return (line.to_owned(), "");

@@ -1,14 +1,14 @@
-//! Pure work on all cores; the results are the same, and in the same order, as in sequence.
+//! Runs pure work on several threads. The results are the same, and in the same order, as in sequence.
 
 use std::num::NonZero;
 use std::thread;
 
-/// Applies a function to every item; a panic of the function reaches the caller.
+/// Applies a function to every item on at most 8 threads. If the function panics, so does `map`.
 pub(crate) fn map<T: Sync, U: Send>(items: &[T], f: impl Fn(&T) -> U + Sync) -> Vec<U> {
     let threads = thread::available_parallelism()
         .map_or(1, NonZero::get)
         .min(8);
-    // Below this, starting threads costs more than it saves.
+    // With fewer items, starting threads costs more than it saves.
     if threads == 1 || items.len() < 256 {
         return items.iter().map(f).collect();
     }

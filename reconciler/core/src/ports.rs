@@ -1,5 +1,6 @@
-//! The ports: the loop's interfaces to the outside. They are object-safe, so that a controller is put
-//! together at run time; each has one contract suite, run on every adapter and on its fake.
+//! The ports: the interfaces of the controller's main loop to the outside. They are object-safe traits, so
+//! that a controller chooses its adapters at run time. Each port has one contract test suite, which runs
+//! against every adapter and against the fake.
 
 mod source_error;
 
@@ -20,7 +21,7 @@ use crate::reason::ConditionReason;
 
 pub use source_error::SourceError;
 
-/// Tells the time.
+/// A source of the current time.
 pub trait Clock: Send + Sync {
     /// Returns the current time.
     fn now(&self) -> Timestamp;
@@ -29,16 +30,18 @@ pub trait Clock: Send + Sync {
 /// The way to reach a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// Over SSH: tries these endpoints in order and accepts only these pinned keys.
+    /// SSH. Tries these endpoints in order, and accepts only these pinned host keys.
     Ssh {
         /// The endpoints, in order.
         endpoints: Vec<Endpoint>,
-        /// The only accepted keys (`ssh-ed25519 AAAA…`); without any, the connection is refused.
+        /// The accepted host keys (`ssh-ed25519 AAAA…`). If there are none, the controller refuses to connect.
         host_keys: Vec<String>,
     },
-    /// The machine that the controller runs on; only its own configuration can set this route.
+    /// The machine that the controller runs on. Only the controller's configuration can set this route, no
+    /// manifest.
     Local,
-    /// A folder in place of a machine; only the controller's own configuration can set this route.
+    /// A folder that stands in for a machine's root folder. Only the controller's configuration can set this
+    /// route, no manifest.
     Sandbox {
         /// The folder.
         root: PathBuf,
@@ -50,34 +53,35 @@ pub enum Route {
 pub struct HostTarget {
     /// The host's name.
     pub name: HostName,
-    /// The architecture: `x86_64`, `aarch64`. `None` means that the host is asked.
+    /// The CPU architecture: `x86_64`, `aarch64`. If `None`, the controller asks the host.
     pub arch: Option<String>,
-    /// The way to reach it.
+    /// The way to reach the host.
     pub route: Route,
 }
 
-/// A session being opened.
+/// A future that opens a session.
 pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Session>, HostError>>;
 
-/// Reaches hosts.
+/// Opens sessions with hosts.
 pub trait Hosts: Send + Sync {
-    /// Opens a session with the host's agent; places the agent first if it is missing.
+    /// Opens a session with the host's agent. If the agent is missing on the host, copies it there first.
     fn connect<'a>(
         &'a self,
         target: &'a HostTarget,
     ) -> BoxFuture<'a, Result<Box<dyn Session>, HostError>>;
 }
 
-/// The answer to an observation.
+/// The agent's answer to [`Session::observe`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observation {
-    /// The differences.
+    /// The differences between the host and the desired state.
     Report(Box<ObserveReport>),
-    /// The agent doesn't hold the base; the request must be repeated with the full state.
+    /// The agent doesn't have the state that the request's delta is based on. The caller must repeat the
+    /// request with the full state.
     NeedState,
 }
 
-/// Provides contents to a session as it needs them.
+/// Looks up the contents that a session has to send.
 pub trait ContentSource: Send + Sync {
     /// Returns the bytes of a content, or `None` if it isn't known.
     fn content(&self, digest: &Digest) -> Option<Arc<[u8]>>;
@@ -91,10 +95,10 @@ impl ContentSource for crate::desired::Contents {
 
 /// A session with one host's agent. Dropping it closes the connection.
 pub trait Session: Send {
-    /// Asks the agent for the differences.
+    /// Requests the differences between the host and the desired state.
     fn observe(&mut self, request: Observe) -> BoxFuture<'_, Result<Observation, HostError>>;
 
-    /// Sends these contents and then the plan; reports progress meanwhile.
+    /// Sends these contents and then the plan. Calls `progress` while the agent applies the plan.
     fn apply<'a>(
         &'a mut self,
         request: Apply,
@@ -102,11 +106,11 @@ pub trait Session: Send {
         progress: &'a mut (dyn FnMut(Progress) + Send),
     ) -> BoxFuture<'a, Result<Report, HostError>>;
 
-    /// Asks the agent for the facts of its machine.
+    /// Requests facts about the host's machine.
     fn facts(&mut self) -> BoxFuture<'_, Result<Facts, HostError>>;
 }
 
-/// The reason why a session with a host failed. Its kind decides retry, condition and alert together.
+/// The reason why a session with a host failed. The variant determines the retry, the condition and the alert.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// No address of the host answered.
@@ -117,7 +121,7 @@ pub enum HostError {
         /// Each address with its error.
         reason: String,
     },
-    /// The host presents a key other than the pinned ones; it may be another machine.
+    /// The host presents a host key that isn't pinned; it may be another machine.
     #[error("{host} presents the host key {shown}, which isn't pinned")]
     HostKeyMismatch {
         /// The host.
@@ -125,7 +129,7 @@ pub enum HostError {
         /// The presented key's type and SHA-256 fingerprint, and the address.
         shown: String,
     },
-    /// The host answers, and has no SSH algorithm in common with the controller.
+    /// The host answers, but has no SSH algorithm in common with the controller.
     #[error("{host} answers and can't be talked to: {reason}")]
     NoCommonAlgorithm {
         /// The host.
@@ -133,7 +137,7 @@ pub enum HostError {
         /// The kind of algorithm, with both sides' lists.
         reason: String,
     },
-    /// The host lets the controller log in and opens no session.
+    /// The host accepts the login, but refuses to open an SSH session.
     #[error("{host} accepts the login and opens no session (MaxSessions)")]
     NoSession {
         /// The host.
@@ -145,7 +149,7 @@ pub enum HostError {
         /// The host.
         host: HostName,
     },
-    /// The host rejects the login, or the controller has none to offer.
+    /// The host rejects the login, or the controller has no usable key.
     #[error("{host} can't be logged in to as {user}: {reason}")]
     Denied {
         /// The host.
@@ -157,7 +161,7 @@ pub enum HostError {
         /// The login methods that were tried.
         reason: String,
     },
-    /// The host accepts the login, and sudo doesn't make it root.
+    /// The host accepts the login, but sudo doesn't start the agent as root.
     #[error("{host} accepts the login of {user}, and sudo doesn't make it root: {reason}")]
     SudoDenied {
         /// The host.
@@ -174,10 +178,10 @@ pub enum HostError {
     NoAgent {
         /// The host.
         host: HostName,
-        /// Its architecture.
+        /// The host's architecture.
         arch: String,
     },
-    /// The agent couldn't be placed or started.
+    /// The agent couldn't be copied to the host or started there.
     #[error("the agent doesn't start on {host}: {reason}")]
     AgentFailed {
         /// The host.
@@ -201,7 +205,7 @@ pub enum HostError {
         /// The agent's error.
         error: AgentError,
     },
-    /// The session showed no sign of life for too long.
+    /// The host sent nothing for too long.
     #[error("{host} sent nothing for {seconds} s")]
     Silent {
         /// The host.
@@ -212,7 +216,7 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// Returns the reason for the host's conditions; it defines when the run is retried.
+    /// Returns the reason for the host's conditions, which determines when the run is retried.
     pub fn reason(&self) -> ConditionReason {
         match self {
             Self::Unreachable { .. } => ConditionReason::Unreachable,
@@ -252,12 +256,12 @@ impl HostError {
     }
 }
 
-/// A table of the store. Records are versioned JSON, keyed by text.
+/// A table of the store. Records are JSON values with text keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
     /// The controller itself: its identity, its epoch.
     Controller,
-    /// Sources: the accepted floor, held commits.
+    /// The source: the last accepted commit, recent revisions, rollbacks and revoked keys.
     Sources,
     /// Each host's persisted target.
     Targets,
@@ -265,11 +269,11 @@ pub enum Table {
     Hosts,
     /// Firing alerts, and recently resolved ones.
     Alerts,
-    /// Events, oldest first.
+    /// Records of what happened, oldest first.
     Events,
-    /// The rollout.
+    /// The rollouts.
     Rollouts,
-    /// Desired states that hosts hold, by digest.
+    /// Desired states that agents have stored or that are targets, by digest.
     States,
 }
 
@@ -285,7 +289,7 @@ pub enum Write {
 /// A table's records, each with its key and bytes, ordered by key.
 pub type Records = Vec<(String, Vec<u8>)>;
 
-/// Stores everything that must outlive the process. Only one user and one process open it.
+/// Stores everything that must survive a restart. Only one process can have the store open.
 pub trait Store: Send + Sync {
     /// Returns a record.
     fn get(&self, table: Table, key: &str) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>>;
@@ -293,14 +297,14 @@ pub trait Store: Send + Sync {
     /// Returns all records of a table, ordered by key.
     fn list(&self, table: Table) -> BoxFuture<'_, Result<Records, StoreError>>;
 
-    /// Commits all changes or none; they are durable when this returns.
+    /// Commits all changes or none. They are durable when the future completes.
     fn commit(&self, writes: Vec<Write>) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
-/// The store can't be used.
+/// The reason why the store can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Another process holds the store.
+    /// Another process has the store open.
     #[error("the state folder is in use by another controller")]
     Busy,
     /// The store's format is newer than this program.
@@ -325,14 +329,15 @@ pub enum StoreError {
     Failed(String),
 }
 
-/// Takes alerts for one Alertmanager.
+/// Sends alerts to one Alertmanager.
 pub trait AlertSink: Send + Sync {
-    /// Returns the name for logs, conditions and metrics: the address without credentials.
+    /// Returns the address without credentials, as the name of the Alertmanager in logs, conditions and
+    /// metrics.
     fn name(&self) -> &str;
 
-    /// Sends all these alerts, whose times are by a clock that shows `now`; the error says whether a retry
-    /// helps. An Alertmanager judges by its own clock which alerts are over, so the times are sent as that
-    /// clock would show them.
+    /// Sends these alerts. Their times refer to the controller's clock, which shows `now`. An Alertmanager
+    /// decides by its own clock which alerts have ended, so implementations convert the times to that clock.
+    /// The variant of the error says whether a retry may help.
     fn post<'a>(
         &'a self,
         alerts: &'a [Alert],
@@ -343,7 +348,8 @@ pub trait AlertSink: Send + Sync {
 /// The answer of an Alertmanager that accepted alerts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Posted {
-    /// The Alertmanager's clock minus ours, to the second; `None` if its answer has no `Date`.
+    /// The Alertmanager's clock minus the controller's, in whole seconds; `None` if the response has no `Date`
+    /// header.
     pub clock_offset: Option<SignedDuration>,
 }
 

@@ -1,5 +1,5 @@
-//! The reasons of conditions and records: one closed list that defines the meaning of each, when a failure is
-//! retried, which alert it raises and where the docs explain it.
+//! The reasons of conditions and records, as a closed list. Each reason has a meaning, a kind of retry, an
+//! alert and a section of the docs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +16,7 @@ pub enum ReasonScope {
     Host,
     /// A condition of the source.
     Source,
-    /// A record that isn't a condition as well.
+    /// A record of an event; no condition has this reason.
     Record,
 }
 
@@ -243,8 +243,8 @@ impl ConditionReason {
         }
     }
 
-    /// True if nobody can log in to the host until somebody changes something. A new target doesn't fix
-    /// these.
+    /// True if the controller can't start the agent on the host until a person changes something. A new target
+    /// doesn't help.
     pub const fn blocks_login(self) -> bool {
         matches!(
             self,
@@ -303,7 +303,7 @@ impl fmt::Display for ConditionReason {
     }
 }
 
-/// The text isn't a known reason.
+/// The error for a text that isn't a known reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown reason `{0}`")]
 pub struct UnknownReason(String);

@@ -1,7 +1,7 @@
 //! Conditions: the state of a host for people and programs, by Kubernetes' conventions.
 //!
-//! A map by type, never a phase; an absent condition is unknown; the transition time moves only
-//! when the status does.
+//! A host has at most one condition of each type, and no overall phase. An absent condition means unknown. The
+//! transition time changes only when the status changes.
 
 use jiff::Timestamp;
 use plumb_api::{Address, Digest, HostName};
@@ -13,7 +13,8 @@ use crate::reason::ConditionReason;
 /// A condition's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConditionType {
-    /// The host is as its target says, or the source is fetched and accepted.
+    /// For a host: it matches its target. For the source: the last poll could fetch the branch and load the
+    /// accepted revision.
     Ready,
     /// The host answered at the last attempt.
     Reachable,
@@ -21,17 +22,17 @@ pub enum ConditionType {
     Synced,
     /// The host drifted from its target. True is bad.
     Drifted,
-    /// Work is in progress. Present while true.
+    /// Plumb is working on the host. Present only while true.
     Reconciling,
-    /// Retrying won't help; somebody must change something. Present while true.
+    /// A retry won't help: a person must change something. Present only while true.
     Stalled,
-    /// A person requested a pause. Present while true.
+    /// The host's manifest suspends it. Present only while true.
     Suspended,
     /// Every commit up to the branch's head is accepted.
     SourceVerified,
     /// The host needs a reboot.
     RebootRequired,
-    /// The clock of the host, or of an Alertmanager, differs from the controller's. Present while true.
+    /// The clock of the host, or of an Alertmanager, differs from the controller's. Present only while true.
     ClockSkewed,
 }
 
@@ -42,7 +43,7 @@ pub enum ConditionStatus {
     True,
     /// The condition doesn't hold.
     False,
-    /// Unknown.
+    /// It isn't known whether the condition holds.
     Unknown,
 }
 
@@ -57,10 +58,10 @@ pub struct Condition {
     pub status: ConditionStatus,
     /// The reason in one CamelCase word that programs may rely on.
     pub reason: ConditionReason,
-    /// The reason for people: a sentence, and the lines that belong to it.
+    /// The reason for people, with details and a hint.
     #[serde(flatten)]
     pub message: Message,
-    /// The revision that the status is about.
+    /// The revision of the host's target; `None` for conditions of the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<String>,
     /// The time of the last change of `status`.
@@ -90,7 +91,7 @@ impl From<Conditions> for Vec<Condition> {
 }
 
 impl Conditions {
-    /// Returns the place of a condition, or the one where it belongs.
+    /// Returns the index of a condition, or as an error the index at which to insert it.
     fn place(&self, kind: ConditionType) -> Result<usize, usize> {
         self.0
             .binary_search_by_key(&kind, |condition| condition.kind)
@@ -103,7 +104,7 @@ impl Conditions {
         }
     }
 
-    /// Sets a condition; the transition time is kept unless the status changes. Returns true if the status
+    /// Sets a condition. Keeps the old transition time unless the status changes. Returns true if the status
     /// changed.
     pub fn set(&mut self, new: Condition) -> bool {
         let old = self.get(new.kind);
@@ -141,8 +142,8 @@ impl Conditions {
     }
 }
 
-/// The target of a host: a revision, and the digest of the desired state that it has for the host. Drift is
-/// corrected to this target, never to the head.
+/// The target of a host: a revision, and the digest of the host's desired state in that revision. Plumb
+/// corrects drift back to this target, even if the branch has newer commits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
@@ -152,35 +153,35 @@ pub struct Target {
     pub digest: Digest,
 }
 
-/// Resources that fail for one cause: one of them, or hundreds that fail alike.
+/// Resources that fail for the same cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceFailure {
-    /// The first twenty addresses.
+    /// Addresses of at most twenty of these resources.
     pub resources: Vec<String>,
-    /// The number of resources.
+    /// The total number of these resources.
     pub count: u32,
     /// The reason in one CamelCase word that programs may rely on.
     pub reason: ConditionReason,
-    /// The cause for the first resource, with the last words of the program that failed, and the way out.
+    /// The cause for the first resource, with the last output of the program that failed, and a hint.
     #[serde(flatten)]
     pub message: Message,
 }
 
-/// Resources whose change waits for one thing.
+/// Resources whose changes wait for the same thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceWait {
-    /// The first twenty addresses.
+    /// Addresses of at most twenty of these resources.
     pub resources: Vec<String>,
-    /// The number of resources.
+    /// The total number of these resources.
     pub count: u32,
-    /// The resource that they wait for.
+    /// The resource that they wait for, or the words "the next run".
     pub on: String,
 }
 
-/// A resource that nothing desires any more and that can't be given back. It is tried again at each resync
-/// and counts as no failure.
+/// A resource that is no longer desired and that Plumb couldn't remove, or whose original it couldn't restore.
+/// Plumb tries again at each resync, and doesn't count this as a failure of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailedGiveBack {
@@ -188,10 +189,10 @@ pub struct FailedGiveBack {
     pub resource: Address,
     /// The reason in one CamelCase word that programs may rely on.
     pub reason: ConditionReason,
-    /// The cause, with the last words of the program that failed, and the way out.
+    /// The cause, with the last output of the program that failed, and a hint.
     #[serde(flatten)]
     pub message: Message,
-    /// The time of the first try.
+    /// The time of the first failed attempt.
     pub since: Timestamp,
 }
 
@@ -201,16 +202,17 @@ pub struct FailedGiveBack {
 pub struct HostStatus {
     /// The host.
     pub host: HostName,
-    /// The last revision that the host reached completely and confirmed.
+    /// The newest revision whose desired state the host has reached completely.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// The host's target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
-    /// The desired state that its agent holds: the base of the next delta.
+    /// Digest of the desired state that the agent has stored. The controller sends the next state as a delta
+    /// from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Digest>,
-    /// The sequence of the ledger at the last contact.
+    /// Sequence number of the host's ledger at the last contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger_sequence: Option<u64>,
     /// The host's conditions.
@@ -219,37 +221,37 @@ pub struct HostStatus {
     /// The host's clock minus the controller's at the last contact, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset: Option<i64>,
-    /// The last successful contact.
+    /// Time of the last successful contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Timestamp>,
-    /// The last run that ended with the host as desired.
+    /// Time of the last run after which the host matched its target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<Timestamp>,
-    /// Failures in a row; each counts only after its backoff has elapsed.
+    /// Number of failed runs in a row. A run that fails before its backoff has elapsed doesn't count.
     #[serde(default)]
     pub failures: u32,
-    /// The number of resources of the target.
+    /// Number of resources in the target.
     #[serde(default)]
     pub resources: u32,
-    /// The first twenty differing addresses.
+    /// Addresses of resources that differ from the target, at most twenty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differing: Vec<String>,
-    /// The resources that fail, by cause.
+    /// Resources that fail, grouped by cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<ResourceFailure>,
-    /// The resources that wait, by what they wait for.
+    /// Resources whose changes wait, grouped by what they wait for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<ResourceWait>,
-    /// Resources that nothing desires any more and that can't be given back.
+    /// Resources that are no longer desired and that Plumb couldn't remove or restore.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub give_backs: Vec<FailedGiveBack>,
-    /// The time of the next run, unless something calls for an earlier one.
+    /// Time of the next run, unless an event triggers an earlier one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_run: Option<Timestamp>,
 }
 
 impl HostStatus {
-    /// Creates the status of a host that nothing is known of yet.
+    /// Creates the status of a host about which nothing is known yet.
     pub fn new(host: HostName) -> Self {
         Self {
             host,

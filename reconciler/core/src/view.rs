@@ -1,4 +1,4 @@
-//! The API's model: a controller's state, as serializable data.
+//! The data model of the HTTP API: a controller's state in serializable form.
 
 mod hosts;
 
@@ -27,10 +27,10 @@ pub struct FleetView {
     pub name: Option<String>,
     /// The controller's version.
     pub version: String,
-    /// The number of starts of the controller.
+    /// The controller's epoch, which grows at each start.
     #[serde(default)]
     pub epoch: u64,
-    /// The time of the view.
+    /// The time at which the view was created.
     pub now: Timestamp,
     /// The repository.
     pub source: SourceView,
@@ -40,21 +40,21 @@ pub struct FleetView {
     pub revisions: Vec<RevisionView>,
     /// The firing alerts.
     pub alerts: Arc<[AlertView]>,
-    /// All rollouts as one, of the newest revision.
+    /// All rollouts combined into one, under the newest revision.
     pub rollout: RolloutView,
-    /// The rollouts, each of one change; those that ended are left out.
+    /// The rollouts, one per change. An ended rollout stays here until the next revision is activated.
     #[serde(default)]
     pub rollouts: Vec<RolloutView>,
-    /// The loaded revision: the page shows the resources of a host.
+    /// The newest loaded revision; the status page shows its resources.
     #[serde(skip)]
     pub loaded: Option<Arc<FleetRevision>>,
-    /// The queue; metrics show it.
+    /// The queue, for metrics.
     #[serde(skip)]
     pub queue: QueueView,
-    /// The newest records; `/api/v1/events` shows them.
+    /// The newest records, for `/api/v1/events`.
     #[serde(skip)]
     pub records: Arc<RecordLog>,
-    /// The counters; metrics show them.
+    /// The counters, for metrics.
     #[serde(skip)]
     pub counters: Arc<Counters>,
 }
@@ -87,11 +87,11 @@ pub struct SourceView {
     /// The first commit that isn't accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldView>,
-    /// The last fetch that succeeded.
+    /// Time of the last successful fetch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_fetch: Option<Timestamp>,
-    /// The start of the last finished poll, whatever its result. Every earlier push is verified, or the
-    /// condition `Ready` says why it couldn't be fetched.
+    /// Start of the last poll that finished, successfully or not. Every commit that was pushed before this
+    /// time has a verdict, or a condition says why it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_look: Option<Timestamp>,
     /// Fingerprints of the keys that the controller's configuration revokes.
@@ -116,7 +116,7 @@ pub enum CommitVerdict {
     Accept,
     /// The commit waits for approvals.
     Pending,
-    /// The commit waits, and somebody should look at it at once.
+    /// The commit waits for approvals, and a person should look at it at once.
     PendingAlarm,
     /// The commit can never be accepted.
     Reject,
@@ -153,7 +153,7 @@ pub struct HeldView {
     /// The codes of these reasons, for `plumb explain CODE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<String>,
-    /// The number of commits that wait behind it.
+    /// The number of later commits, which wait for this one.
     #[serde(default)]
     pub behind: usize,
 }
@@ -202,27 +202,27 @@ fn is_empty(labels: &BTreeMap<String, String>) -> bool {
     labels.is_empty()
 }
 
-/// The facts of a commit that people know it by. Those of a commit that isn't accepted are its author's claims,
-/// and commits behind it have none.
+/// The details by which people recognise a commit. Those of a commit that isn't accepted are unverified claims
+/// of its author. Commits after an unaccepted one have no details.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CommitHeader {
-    /// The first line of its message.
+    /// The first line of the commit's message.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
-    /// The author's name, which anybody can write.
+    /// The author's name as written in the commit; it isn't verified.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub author: String,
-    /// The time at which it was committed, as it claims.
+    /// The commit time as written in the commit; it isn't verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed: Option<Timestamp>,
-    /// The identities whose signatures and approvals count.
+    /// The identities whose signatures and approvals of the commit count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<String>,
 }
 
 impl CommitHeader {
-    /// Returns these facts; one that isn't known here is taken from `older`.
+    /// Fills the fields that are empty here from `older`.
     #[must_use]
     pub fn or(mut self, older: &Self) -> Self {
         if self.summary.is_empty() {
@@ -255,7 +255,7 @@ pub struct RevisionView {
     /// The reasons why it isn't accepted, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
-    /// The number of hosts that run it.
+    /// The number of hosts that run the commit.
     #[serde(default)]
     pub hosts: u32,
 }
@@ -269,15 +269,15 @@ pub struct EventRecord {
     /// The kind: a normal record or a warning.
     #[serde(rename = "type")]
     pub kind: EventKind,
-    /// The host that it is about; `None` for the source and the controller.
+    /// The host that the record is about; `None` for the source and the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<HostName>,
     /// The reason in one CamelCase word.
     pub reason: ConditionReason,
-    /// The reason for people: a sentence, and the lines that belong to it.
+    /// The reason for people, with details and a hint.
     #[serde(flatten)]
     pub message: Message,
-    /// The revision that it is about.
+    /// The revision that the record is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
 }
@@ -299,7 +299,7 @@ pub struct AlertView {
     pub labels: BTreeMap<String, String>,
     /// The alert's summary.
     pub summary: String,
-    /// The start of the alert.
+    /// The time at which the alert began.
     pub since: Timestamp,
 }
 
@@ -312,7 +312,7 @@ pub struct RolloutView {
     pub revision: Option<String>,
     /// True if failed hosts halted it.
     pub halted: bool,
-    /// The hosts that have it as their target and haven't reached it yet.
+    /// The hosts that have got the change as their target and haven't reached it yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_their_way: Vec<HostName>,
     /// The failed hosts, each with the reason.
@@ -329,6 +329,6 @@ pub struct QueueView {
     pub waiting: usize,
     /// Hosts with a run in progress.
     pub running: usize,
-    /// The time since the oldest due host became due.
+    /// The time that has passed since the oldest due host became due.
     pub oldest: std::time::Duration,
 }

@@ -12,8 +12,8 @@ pub struct Code {
 }
 
 impl Code {
-    /// Makes a code with its explanation: its meaning, and what to do. Other crates declare their own codes
-    /// with this.
+    /// Creates a code. Its explanation says what it means and what to do. Other crates declare their own
+    /// codes with this function.
     pub const fn new(id: &'static str, explanation: &'static str) -> Self {
         Self { id, explanation }
     }
@@ -57,7 +57,7 @@ impl Serialize for Code {
 
 macro_rules! codes {
     ($($name:ident $id:literal $explanation:literal;)*) => {
-        /// The codes of reading and decoding YAML.
+        /// The codes of errors in reading and decoding YAML.
         pub mod codes {
             use super::Code;
             $(#[doc = $explanation] pub const $name: Code = Code::new($id, $explanation);)*

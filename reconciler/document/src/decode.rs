@@ -1,4 +1,4 @@
-//! Decodes typed values from trees; each error has its place.
+//! Decodes typed values from trees. Each error has its position in the text.
 
 mod access;
 mod error;
@@ -19,22 +19,23 @@ use error::Error;
 
 pub use error::Error as DecodeError;
 
-/// The largest number of errors that are reported of one tree.
+/// Maximum number of errors that are reported for one tree.
 const MOST_ERRORS: usize = 32;
 
 /// Decodes a typed value from a tree. `null` in place of a mapping is an empty mapping.
 ///
 /// # Errors
-/// Returns every unknown field and every value that doesn't fit, unless one hides the next.
+/// Returns an error for each unknown field and each value that doesn't fit. An error can hide others within
+/// the same mapping entry.
 pub fn decode<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Diagnostic>> {
     decode_with(node, |decoder| T::deserialize(decoder))
 }
 
-/// Decodes a value from a tree with a function that gets the deserializer, for types that are chosen at run
-/// time. The function may be called several times, to find more than the first error.
+/// Decodes a value from a tree with the function `read`, which gets the deserializer, for types that are
+/// chosen at run time. `read` may be called several times, to find more than the first error.
 ///
 /// # Errors
-/// As [`decode`].
+/// The same as [`decode`].
 pub fn decode_with<T>(
     node: &Node,
     read: impl for<'d> Fn(Decoder<'d>) -> Result<T, DecodeError>,
@@ -43,8 +44,8 @@ pub fn decode_with<T>(
     let mut skipped_keys: Vec<String> = Vec::new();
     let mut diagnostics: Vec<Diagnostic> = Vec::new();
     loop {
-        // serde stops at the first error, so the entry that caused it is left out and the rest is decoded
-        // again.
+        // serde stops at the first error. To find more, leave out the entry that caused it and decode the
+        // rest again.
         match read(Decoder { node, skip: &skip }) {
             Ok(value) if diagnostics.is_empty() => return Ok(value),
             Ok(_) => return Err(diagnostics),
@@ -70,7 +71,7 @@ pub fn decode_with<T>(
     }
 }
 
-/// A deserializer over a tree.
+/// A serde deserializer over a tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder<'a> {
     node: &'a Node,
@@ -86,7 +87,7 @@ impl<'a> Decoder<'a> {
         Error::wrong_type(wanted, &self.node.describe()).at(&self.node.span)
     }
 
-    /// Returns the error that text was expected and another type found.
+    /// Creates the error for a value that should be text but isn't.
     fn not_text(&self) -> Error {
         let error = self.wrong("text");
         if self.node.style == Style::Made && !self.node.is_null() {
@@ -151,7 +152,7 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
             Value::Seq(items) => Items::visit(self, items, visitor),
             Value::Map(map) => Entries::visit(self, map.iter(), visitor),
         };
-        // A type's own error stands, unless the type wanted text: the error of this crate has a hint about
+        // Keep the type's own error, unless the type wanted text: the error of this crate has a hint about
         // quotes.
         result.map_err(|error| match &self.node.value {
             Value::Bool(_) | Value::Int(..) | Value::Float(..) if error.wanted_text() => {

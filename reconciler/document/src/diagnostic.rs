@@ -1,4 +1,4 @@
-//! Diagnostics: an error or warning with its place and a hint, as a value.
+//! Diagnostics: errors and warnings as values, with a position and a hint.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,48 +9,49 @@ use serde::ser::{SerializeStruct as _, Serializer};
 use crate::code::Code;
 use crate::span::Span;
 
-/// The severity of a diagnostic: if it holds the objects that it concerns.
+/// The severity of a diagnostic: whether the object that it concerns can still be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Severity {
-    /// The object that it concerns can't be used.
+    /// The object that the diagnostic concerns can't be used.
     Error,
     /// The object can be used, but something is probably not intended.
     Warning,
 }
 
-/// Another place that a diagnostic refers to.
+/// Another position that a diagnostic refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Label {
-    /// The place.
+    /// The position.
     pub span: Span,
-    /// The text about the place.
+    /// The text about the position.
     pub message: String,
 }
 
-/// An error or warning, with its place and a hint.
+/// An error or warning, with its position and a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Its code.
+    /// The code, which identifies the kind of error or warning.
     pub code: Code,
     /// The severity.
     pub severity: Severity,
-    /// The place.
+    /// The position.
     pub span: Span,
     /// The message: one sentence without a full stop.
     pub message: String,
-    /// A hint about the remedy.
+    /// A hint how to fix the problem.
     pub hint: Option<String>,
-    /// The name of the field that is missing, if it is about one.
+    /// The name of the missing field, if the diagnostic is about one.
     pub missing: Option<String>,
-    /// Other places that it refers to.
+    /// Other positions that the diagnostic refers to.
     pub related: Vec<Label>,
-    /// The hosts that it holds, in order of name; filled in by a caller that knows them.
+    /// The names of the hosts that are held because of the diagnostic, sorted. Filled in by callers that know
+    /// them.
     pub hosts: Vec<String>,
 }
 
 impl Diagnostic {
-    /// Makes an error at a place.
+    /// Creates an error at a position.
     pub fn error(code: Code, span: &Span, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -64,7 +65,7 @@ impl Diagnostic {
         }
     }
 
-    /// Makes a warning at a place.
+    /// Creates a warning at a position.
     pub fn warning(code: Code, span: &Span, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
@@ -79,7 +80,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds another place that it refers to.
+    /// Adds another position that the diagnostic refers to.
     #[must_use]
     pub fn related(mut self, span: &Span, message: impl Into<String>) -> Self {
         self.related.push(Label {
@@ -89,13 +90,14 @@ impl Diagnostic {
         self
     }
 
-    /// True if it is an error, which holds the object that it concerns.
+    /// True if the diagnostic is an error, so that the object that it concerns can't be used.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 }
 
-/// Writes one line for each place and one for the hint, without a snippet: `file:3:5: error[code]: message`.
+/// Writes `file:3:5: error[code]: message`, then a line for each related position and one for the hint,
+/// without snippets.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {

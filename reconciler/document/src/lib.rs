@@ -1,11 +1,11 @@
-//! Parses YAML text to a tree of spanned nodes, with diagnostics as values.
+//! Parses YAML text to a tree of nodes with positions, and returns diagnostics as values.
 //!
-//! [`parse`] reads one strict YAML document into [`Node`]s, each with its place in the text. [`decode`] reads
-//! a typed value from such a tree, so that every error about a value has the place of that value, also after
-//! trees were merged or rendered. Errors are [`Diagnostic`]s: this crate prints nothing, and a renderer takes
-//! the text for a snippet from a [`SourceMap`].
+//! [`parse`] reads one strict YAML document into [`Node`]s, each with its position in the text. [`decode`]
+//! reads a typed value from such a tree. An error about a value thus has the position of that value, even
+//! after trees were merged or rendered. Errors are [`Diagnostic`]s: this crate prints nothing, and a renderer
+//! takes the text for a snippet from a [`SourceMap`].
 //!
-//! Node clones are cheap (reference counts), so that trees can be shared and merged freely.
+//! Node clones are cheap (reference counts), so trees can be shared and merged freely.
 
 mod code;
 mod decode;

@@ -6,12 +6,12 @@ use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 
 use crate::span::Span;
 
-/// A value and its place.
+/// A value and its position in the text.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// The value.
     pub value: Value,
-    /// The place of the value; of a merged mapping, the place of its first part.
+    /// The position of the value; for a merged mapping, the position of its first part.
     pub span: Span,
     /// The notation of a scalar.
     pub style: Style,
@@ -20,17 +20,17 @@ pub struct Node {
 /// The notation of a scalar in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// Without quotes, or no scalar at all.
+    /// Without quotes; also the style of values that aren't scalars.
     Plain,
     /// In single or double quotes.
     Quoted,
     /// As a block (`|` or `>`).
     Block,
-    /// A value that an expression gave or that Plumb made; it is never rendered as an expression.
+    /// Created by Plumb, or the result of an expression. Such a value is never evaluated as an expression.
     Made,
 }
 
-/// The value of a node. Numbers keep their spelling, for hints and because `1.10` isn't `1.1`.
+/// The value of a node. Numbers keep their spelling, for hints, and because `1.10` isn't `1.1`.
 #[derive(Debug, Clone)]
 pub enum Value {
     /// Nothing, `~` or `null`.
@@ -49,12 +49,12 @@ pub enum Value {
     Map(Arc<Map>),
 }
 
-/// A mapping's key and its place.
+/// A mapping's key and its position.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// The key as text, also if it looks like a number or a truth value.
+    /// The key as text, even if it looks like a number or a boolean.
     pub text: Arc<str>,
-    /// The place of the key.
+    /// The position of the key.
     pub span: Span,
 }
 
@@ -67,7 +67,7 @@ pub struct Entry {
     pub value: Node,
 }
 
-/// A mapping in the order of its file; keys are unique.
+/// A mapping in the order of its file, with unique keys.
 #[derive(Debug, Clone, Default)]
 pub struct Map {
     entries: Vec<Entry>,
@@ -84,7 +84,7 @@ impl Map {
         self.entry(key).map(|entry| &entry.value)
     }
 
-    /// Returns the value of a key, for changes.
+    /// Returns the value of a key, to be changed.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
         self.entries
             .iter_mut()
@@ -92,7 +92,8 @@ impl Map {
             .map(|entry| &mut entry.value)
     }
 
-    /// Sets a key and returns its old value. An existing key keeps its position and gets the new place.
+    /// Sets a key and returns its old value. An existing key keeps its place in the order, but takes the span
+    /// of `key`.
     pub fn insert(&mut self, key: Key, value: Node) -> Option<Node> {
         if let Some(entry) = self
             .entries
@@ -106,7 +107,7 @@ impl Map {
         None
     }
 
-    /// Adds an entry whose key is known to be new, without a search.
+    /// Appends an entry without looking for its key, which must be new.
     pub(crate) fn push_new(&mut self, entry: Entry) {
         self.entries.push(entry);
     }
@@ -156,7 +157,7 @@ impl FromIterator<Entry> for Map {
 }
 
 impl Node {
-    /// Makes a node that wasn't parsed, at the place that it derives from.
+    /// Creates a node that wasn't parsed, with the position of the node that it derives from.
     pub fn new(value: Value, span: Span) -> Self {
         Self {
             value,
@@ -165,7 +166,7 @@ impl Node {
         }
     }
 
-    /// Makes text.
+    /// Creates a text node.
     pub fn string(text: impl Into<Arc<str>>, span: Span) -> Self {
         Self {
             value: Value::String(text.into()),
@@ -174,22 +175,22 @@ impl Node {
         }
     }
 
-    /// Makes a mapping.
+    /// Creates a mapping node.
     pub fn map(map: Map, span: Span) -> Self {
         Self::new(Value::Map(Arc::new(map)), span)
     }
 
-    /// Makes a list.
+    /// Creates a list node.
     pub fn seq(items: Vec<Node>, span: Span) -> Self {
         Self::new(Value::Seq(Arc::new(items)), span)
     }
 
-    /// Makes a whole number.
+    /// Creates a node with a whole number.
     pub fn int(number: i64, span: Span) -> Self {
         Self::new(Value::Int(number, number.to_string().into()), span)
     }
 
-    /// Returns the mapping, if it is one.
+    /// Returns the mapping if the value is one.
     pub fn as_map(&self) -> Option<&Map> {
         match &self.value {
             Value::Map(map) => Some(map),
@@ -197,7 +198,7 @@ impl Node {
         }
     }
 
-    /// Returns the list's items, if it is one.
+    /// Returns the items if the value is a list.
     pub fn as_seq(&self) -> Option<&[Node]> {
         match &self.value {
             Value::Seq(items) => Some(items),
@@ -205,7 +206,7 @@ impl Node {
         }
     }
 
-    /// Returns the text, if it is text.
+    /// Returns the text if the value is text.
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
@@ -218,7 +219,7 @@ impl Node {
         matches!(self.value, Value::Null)
     }
 
-    /// Returns the value of a key, if this is a mapping that has it.
+    /// Returns the value of a key if the node is a mapping that has the key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_map()?.get(key)
     }
@@ -242,8 +243,8 @@ impl Node {
     }
 }
 
-/// Compares values and not places. Whole numbers compare by value, other numbers by spelling, and mappings
-/// without the order of their keys.
+/// Compares values, not positions. Whole numbers are compared by value and other numbers by spelling. The
+/// order of a mapping's keys doesn't matter.
 impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
         match (&self.value, &other.value) {

@@ -14,20 +14,20 @@ use crate::node::{Entry, Key, Map, Node, Style, Value};
 use crate::scalar;
 use crate::span::Span;
 
-/// Limits on a document, because its text may come from strangers.
+/// Limits on a document, because its text may come from an untrusted author.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The file's size in bytes.
+    /// Maximum size of the file in bytes.
     pub bytes: usize,
-    /// The greatest depth of nested values.
+    /// Maximum depth of nested values.
     pub depth: usize,
-    /// The number of values that the file's aliases may stand for in total.
+    /// Maximum number of values that all aliases in the file may expand to.
     pub aliased: usize,
-    /// The number of values that the file may hold, keys included and aliases aside.
+    /// Maximum number of values in the file, including keys, not counting what aliases expand to.
     pub values: usize,
 }
 
-/// The number of diagnostics at which parsing stops.
+/// Maximum number of diagnostics. Parsing stops when it is reached.
 const MOST_DIAGNOSTICS: usize = 100;
 
 impl Default for Limits {
@@ -41,16 +41,16 @@ impl Default for Limits {
     }
 }
 
-/// Parses a file's only document within the default limits.
+/// Parses a file with one document, within the default limits.
 ///
 /// # Errors
 /// Returns every YAML error, in the order of the file. Parsing stops at a syntax error, at a second document,
-/// and at a limit of depth, values or diagnostics.
+/// and when a limit on depth, values or diagnostics is exceeded.
 pub fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Vec<Diagnostic>> {
     parse_with(file, bytes, Limits::default())
 }
 
-/// Parses a file's only document.
+/// Parses a file with one document, within the given limits.
 ///
 /// # Errors
 /// The same as [`parse`].
@@ -91,7 +91,7 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
     } = builder;
     if let Some(offset) = tabs.first_outside_text() {
         let span = span_at(file, text, offset);
-        // A syntax error in a file with a misplaced tab is probably caused by the tab.
+        // The misplaced tab probably caused the syntax errors, so report only the tab.
         diagnostics.retain(|diagnostic| diagnostic.code != codes::YAML_SYNTAX);
         diagnostics.push(
             Diagnostic::error(
@@ -110,14 +110,14 @@ pub fn parse_with(file: &Arc<str>, bytes: &[u8], limits: Limits) -> Result<Node,
     }
 }
 
-/// A collection that is being parsed.
+/// A list or mapping that is being parsed.
 struct OpenCollection {
     span: Span,
     anchor: usize,
-    /// The number of values so far, including the collection itself.
+    /// The number of values parsed so far, including the list or mapping itself.
     size: usize,
-    /// In block notation the closing event is at the beginning of the next token, so the last value within
-    /// tells the end of the collection.
+    /// The parser reports the end of a collection in block notation only at the beginning of the next token.
+    /// Such a collection therefore ends where its last value ends (`last`).
     style: granit::StructureStyle,
     last: usize,
     items: OpenItems,
@@ -132,13 +132,13 @@ enum OpenItems {
     },
 }
 
-/// The state of a mapping between a key and its value.
+/// The node that a mapping expects next.
 enum Pending {
     /// The next node is a key.
     Key,
     /// The next node is this key's value.
     Value(Key),
-    /// The next node is the value of a key that was refused.
+    /// The next node is the value of a rejected key, and is dropped.
     Refused,
 }
 
@@ -159,7 +159,7 @@ impl Builder<'_> {
     fn run(&mut self) {
         let mut options = Options::default();
         options.set_emit_comments(self.tabs.any());
-        // The depth limit of this crate is smaller and has its own message.
+        // The depth limit of this crate is lower and has its own message.
         options.flow_nesting_limit = 1 << 10;
         options.block_nesting_limit = 1 << 10;
         let mut documents = 0;
@@ -319,7 +319,7 @@ impl Builder<'_> {
 
     fn alias(&mut self, id: usize, span: &Span) {
         let Some((node, size)) = self.anchors.get(&id) else {
-            // The parser resolves aliases, so an alias without a finished node refers to a collection that
+            // The parser resolves aliases. If an alias has no finished node, it refers to a collection that
             // contains it.
             self.error(Diagnostic::error(
                 codes::YAML_LIMIT,
@@ -393,7 +393,8 @@ impl Builder<'_> {
     fn span(&self, at: &granit::Span) -> Span {
         let start = offset_of(&at.start, self.text);
         let end = offset_of(&at.end, self.text).max(start);
-        // The parser's span of a block ends where the next line begins; cut it to the end of the last line.
+        // The parser's span of a block scalar ends at the beginning of the next line. Cut it to the end of
+        // the last line.
         let text = self.text.get(start..end).unwrap_or_default();
         let end = start + text.trim_end().len();
         Span::new(
@@ -460,7 +461,7 @@ fn key_of(node: Node, text: &str) -> Result<Key, Box<Diagnostic>> {
                 &span,
                 format!("a key must be a word, not {what}"),
             );
-            // `x: {{ y }}` without quotes reads as a mapping whose key is a mapping.
+            // Without quotes, `x: {{ y }}` is a mapping whose key is a mapping.
             let before = text.get(..span.bytes().start).unwrap_or_default();
             return Err(Box::new(if before.ends_with('{') {
                 diagnostic.hint(EXPRESSION_HINT)

@@ -1,4 +1,4 @@
-//! Resolves plain scalars by YAML 1.2's core schema, without YAML 1.1.
+//! Resolves plain scalars by the core schema of YAML 1.2, not by YAML 1.1.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ fn float(text: &str) -> Option<f64> {
     text.parse().ok()
 }
 
-/// True if a number's spelling has a leading zero, which is octal to some readers and decimal to others.
+/// True if a number has a leading zero, which some readers take as octal and others as decimal.
 pub(crate) fn has_leading_zero(raw: &str) -> bool {
     let digits = raw.strip_prefix(['-', '+']).unwrap_or(raw);
     digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())

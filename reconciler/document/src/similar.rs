@@ -1,7 +1,7 @@
-//! Finds the known word nearest to a misspelt one, for "did you mean".
+//! Finds the known word that is most similar to a misspelt word, for "did you mean".
 
-/// Returns the candidate nearest to `word`, if one is near enough: at most one letter or a third of the
-/// letters changed, added, left out or swapped. Case, `-` and `_` don't count.
+/// Returns the candidate most similar to `word`, if it is similar enough: at most one letter, or a third of
+/// the letters, may be changed, added, left out or swapped. Case, `-` and `_` don't count.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = fold(word);
     candidates
@@ -24,7 +24,7 @@ fn fold(word: &str) -> Vec<char> {
         .collect()
 }
 
-/// Computes the Damerau–Levenshtein distance, with swaps of neighbouring letters.
+/// Computes the Damerau–Levenshtein distance, in which a swap of neighbouring letters counts as one change.
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut previous: Vec<usize> = (0..=b.len()).collect();

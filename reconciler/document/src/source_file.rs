@@ -1,22 +1,22 @@
-//! The files of a revision, as they were read.
+//! The files of a revision, each with its bytes or the reason why they weren't read.
 
 use std::sync::Arc;
 
 /// A file of a revision: its bytes, or the reason why they weren't read.
 ///
-/// A fault stays with its file: only what refers to the file needs its bytes.
+/// A file that wasn't read affects only the objects that refer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceFile {
     /// The file's bytes.
     Bytes(Arc<[u8]>),
-    /// The file is larger than one file may be.
+    /// The file exceeds the maximum size of a file.
     TooLarge(TooLarge),
 }
 
-/// The size of a file that wasn't read, and the bound that it exceeds.
+/// The size of a file that wasn't read, and the limit that it exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge {
-    /// The file's size in bytes.
+    /// The size of the file in bytes.
     pub size: u64,
     /// The maximum size of one file in bytes.
     pub limit: u64,
@@ -31,7 +31,7 @@ impl SourceFile {
         }
     }
 
-    /// Returns the size and the bound, if the file is too large.
+    /// Returns the size and the limit if the file is too large.
     pub fn too_large(&self) -> Option<TooLarge> {
         match self {
             Self::Bytes(_) => None,

@@ -1,4 +1,4 @@
-//! Places in files, and the text of files.
+//! Positions in files, and the text of files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-/// A range of a file's text. Equality and order are by place.
+/// A range of a file's text. Spans are compared and sorted by file and position.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     file: Arc<str>,
@@ -17,7 +17,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Makes a range: `line` and `column` count from 1 and in characters, `bytes` are byte offsets.
+    /// Creates a range. `line` and `column` count from 1, `column` in characters; `bytes` are byte offsets.
     pub fn new(file: Arc<str>, line: u32, column: u32, bytes: std::ops::Range<u32>) -> Self {
         Self {
             file,
@@ -28,7 +28,7 @@ impl Span {
         }
     }
 
-    /// Returns the beginning of a file, for a diagnostic about the whole file.
+    /// Returns a span at the beginning of a file, for a diagnostic about the whole file.
     pub fn of_file(file: impl Into<Arc<str>>) -> Self {
         Self {
             file: file.into(),
@@ -83,7 +83,7 @@ impl Serialize for Span {
     }
 }
 
-/// The text of every file that diagnostics may refer to, for renderers of snippets.
+/// The text of every file that diagnostics may refer to, for rendering snippets.
 #[derive(Debug, Clone, Default)]
 pub struct SourceMap(BTreeMap<Arc<str>, Arc<[u8]>>);
 

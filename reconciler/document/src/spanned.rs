@@ -1,4 +1,4 @@
-//! A decoded value that remembers its place.
+//! A decoded value that remembers its position in the text.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,15 +9,15 @@ use serde::ser::{Serialize, Serializer};
 
 use crate::span::Span;
 
-/// The type name by which the deserializer of this crate recognizes that a type wants the place.
+/// The newtype name by which this crate's deserializer recognizes a [`Spanned`] and gives it a position.
 pub(crate) const NAME: &str = "$plumb_document::Spanned";
 
-/// A value and its place. Equality is of values alone.
+/// A value and its position. Comparisons ignore the position.
 #[derive(Debug, Clone)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// The place of the value; only [`decode`](crate::decode) can give it.
+    /// The position of the value. Only [`decode`](crate::decode) can provide it.
     pub span: Span,
 }
 
@@ -67,7 +67,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Spanned<T> {
     }
 }
 
-/// A span in the form of text, to pass through serde's data model.
+/// A span that is decoded from text, in which form it passes through serde's data model.
 struct Place(Span);
 
 pub(crate) fn place_to_text(span: &Span) -> String {

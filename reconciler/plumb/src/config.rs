@@ -1,7 +1,7 @@
 //! The controller's own configuration: the `Controller` document of `/etc/plumb/controller.yaml`.
 //!
-//! It holds what a repository must not decide: the root of trust, the hosts that are driven without SSH, and
-//! paths on this machine. It is read strictly, and every error has its place.
+//! The configuration holds what a repository must not decide: the root of trust, the hosts that are driven
+//! without SSH, and paths on this machine. Unknown fields are errors, and every error names its line.
 
 mod form;
 
@@ -29,11 +29,11 @@ pub const DEFAULT_SOCKET: &str = "/run/plumb/plumb.sock";
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
-    /// The repository and the branch.
+    /// The repository and the branch that the controller follows.
     pub source: SourceConfig,
     /// The root of trust.
     pub introduction: Introduction,
-    /// The folder of state that must outlive the process. Each controller needs its own.
+    /// The folder for state that must survive a restart. Controllers can't share one.
     #[serde(default = "default_state")]
     pub state: PathBuf,
     /// The Unix socket on which the controller serves the CLI.
@@ -42,36 +42,37 @@ pub struct Config {
     /// The TCP address that serves health, metrics and the page. If left out, nothing is served on TCP.
     #[serde(default)]
     pub listen: Option<SocketAddr>,
-    /// The page's address as people reach it, for links in alerts; by default `http://LISTEN`. The page
-    /// answers to this name, to `localhost` and to the address that it listens on.
+    /// The page's public address, for links in alerts; by default `http://LISTEN`. The server answers only
+    /// requests for the host name in this address, for `localhost` and for addresses of this machine.
     #[serde(default)]
     pub url: Option<Spanned<String>>,
-    /// The SSH login to hosts.
+    /// Settings for the SSH login to hosts.
     #[serde(default)]
     pub ssh: SshConfig,
-    /// Alertmanagers that are known before the Fleet is read; the Fleet adds more.
+    /// Alertmanagers that get alerts even before the repository is read; the object `Fleet` in it can add
+    /// more.
     #[serde(default)]
     alertmanagers: Vec<Spanned<LoginUrl>>,
-    /// The interval at which each host is observed without any other reason.
+    /// The interval at which the controller observes each host, even if nothing has changed.
     #[serde(default = "default_resync")]
     pub resync: Period,
-    /// The folder of keys that count for nothing, whatever the repository's policy says; by default
-    /// `revoked.d` beside the configuration.
+    /// The folder that lists revoked keys: the controller ignores their signatures, whatever the repository's
+    /// policy says. By default `revoked.d` beside the configuration file.
     #[serde(default)]
     revoked: Option<PathBuf>,
-    /// Hosts that are this machine, driven without SSH.
+    /// Hosts that are the controller's own machine, which it drives without SSH.
     #[serde(default)]
     pub local: Vec<HostName>,
-    /// Hosts that are folders of this machine. A relative path begins at `state`.
+    /// Hosts that are folders on the controller's machine. Relative paths are resolved against `state`.
     #[serde(default)]
     sandbox: BTreeMap<HostName, Spanned<PathBuf>>,
     /// The builders that may use this machine. Building isn't implemented yet, so any entry is an error.
     #[serde(default)]
     builders: Vec<Spanned<String>>,
-    /// The base URL of the alerts' runbooks: `RUNBOOKS/plumbhostdrifted`.
+    /// The base URL of the runbooks that alerts link to, as in `RUNBOOKS/plumbhostdrifted`.
     #[serde(default)]
     pub runbooks: Option<Spanned<String>>,
-    /// The number of hosts that are worked on at once.
+    /// Maximum number of hosts that the controller works on at the same time.
     #[serde(default = "default_concurrency")]
     concurrency: Spanned<u32>,
 }
@@ -90,15 +91,15 @@ pub struct SourceConfig {
     pub poll: Period,
 }
 
-/// The commit that is trusted as given.
+/// The commit that the controller trusts without verifying it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Introduction {
-    /// Its full id.
+    /// The commit's full id.
     pub commit: Spanned<String>,
 }
 
-/// The SSH login to hosts.
+/// Settings for the SSH login to hosts.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SshConfig {
@@ -110,7 +111,7 @@ pub struct SshConfig {
     pub agent: bool,
 }
 
-/// The document around the spec.
+/// The whole `Controller` document, which contains the spec.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ConfigDocument {
@@ -155,7 +156,7 @@ fn default_concurrency() -> Spanned<u32> {
     default_value(64)
 }
 
-/// Wraps a default value, which has no place in the file.
+/// Wraps a default value, which has no position in the file.
 fn default_value<T>(value: T) -> Spanned<T> {
     Spanned {
         value,
@@ -164,10 +165,10 @@ fn default_value<T>(value: T) -> Spanned<T> {
 }
 
 impl Config {
-    /// Reads a file.
+    /// Reads a configuration file.
     ///
     /// # Errors
-    /// Fails if it can't be read. Otherwise returns everything that is wrong in it, with places.
+    /// Fails if the file can't be read. If its content is wrong, returns all errors, with their lines.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read(path)
             .or_fail(|| {
@@ -190,7 +191,7 @@ impl Config {
     /// Parses a text.
     ///
     /// # Errors
-    /// Returns everything that is wrong in it.
+    /// Returns all errors in the text.
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         let file: Arc<str> = file.into();
         let node = parse(&file, text)?;
@@ -336,7 +337,7 @@ impl Config {
         }
     }
 
-    /// Returns the folder of keys that count for nothing, for a configuration in this file.
+    /// Returns the folder that lists revoked keys. `file` is the path of the configuration file.
     pub fn revoked(&self, file: &Path) -> RevokedFolder {
         let beside = file.parent().unwrap_or(Path::new("."));
         match &self.revoked {
@@ -350,19 +351,20 @@ impl Config {
         self.alertmanagers.iter().map(|url| &url.value)
     }
 
-    /// Each sandbox with its folder, absolute if `state` is.
+    /// Returns each sandbox host with its folder. The folder's path is absolute if `state` is absolute.
     pub fn sandboxes(&self) -> impl Iterator<Item = (&HostName, PathBuf)> {
         self.sandbox
             .iter()
             .map(|(host, folder)| (host, self.state.join(&folder.value)))
     }
 
-    /// The number of hosts that are worked on at once.
+    /// Maximum number of hosts that the controller works on at the same time.
     pub fn concurrency(&self) -> u32 {
         self.concurrency.value
     }
 
-    /// The page's address: `url`, or else one made of `listen`. Returns `None` without either.
+    /// Returns the page's address: `url` if it is set, or else `http://LISTEN`. Returns `None` if neither is
+    /// set.
     pub fn page(&self) -> Option<String> {
         self.url
             .as_ref()

@@ -1,4 +1,5 @@
-//! Connects to hosts from this machine: the connector of a configuration, and each host's route.
+//! Connects to hosts: builds the connector, and chooses the route to each host (SSH, this machine or a
+//! folder).
 
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// Takes the routes of a controller's configuration.
+    /// Collects the routes from a controller's configuration.
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             local: config.local.clone(),
@@ -29,7 +30,7 @@ impl Routes {
         }
     }
 
-    /// Without a configuration, every host is reached by SSH.
+    /// Returns the routes for use without a configuration: every host is reached by SSH.
     pub(crate) fn ssh_only() -> Self {
         Self {
             local: Vec::new(),
@@ -37,8 +38,8 @@ impl Routes {
         }
     }
 
-    /// Returns the route to a host. A repository can't choose it: only the configuration opens `local` and
-    /// `sandbox`.
+    /// Returns the route to a host. Only the controller's configuration, never the repository, can choose the
+    /// routes `local` and `sandbox`.
     pub(crate) fn to(&self, intent: &HostIntent) -> HostTarget {
         HostTarget {
             name: intent.name.clone(),
@@ -64,7 +65,8 @@ impl Routes {
 /// Builds the connector that a configuration describes.
 ///
 /// # Errors
-/// Fails if the path of this program isn't known, which `local` and `sandbox` start as the agent.
+/// Fails if the path of this program is unknown. The routes `local` and `sandbox` start this program as the
+/// agent.
 pub(crate) fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
     let program = own_program()?;
     let mut identities = Vec::new();
@@ -86,8 +88,8 @@ pub(crate) fn connector(ssh: &SshConfig) -> Result<Connector, Failure> {
     Ok(Connector::new(Program::plumb(&program), agents, settings))
 }
 
-/// Builds a controller's connector. It checks the key file first, so that a bad key isn't reported as a
-/// host's failure later.
+/// Builds a controller's connector. Checks the key file first; otherwise a bad key would later look like a
+/// failure of each host.
 ///
 /// # Errors
 /// Fails if the key file can't be used, or as [`connector`] does.
@@ -103,7 +105,7 @@ pub(crate) fn controllers(ssh: &SshConfig) -> Result<Connector, Failure> {
     connector(ssh)
 }
 
-/// The user's own SSH keys: their agent, and the usual key files.
+/// Returns settings for the user's own SSH keys: the SSH agent, and the first of the usual key files.
 pub(crate) fn personal() -> SshConfig {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let key = home.and_then(|home| {
@@ -124,7 +126,7 @@ fn agent_socket() -> Option<PathBuf> {
         .filter(|path| path.exists())
 }
 
-/// The path of this program.
+/// Returns the path of this program.
 ///
 /// # Errors
 /// Fails if the system doesn't report it.

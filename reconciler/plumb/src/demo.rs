@@ -1,6 +1,7 @@
-//! `plumb demo`: shows Plumb on this machine, and observes the result of each step. It uses throw-away keys,
-//! a repository with our hooks, three folders that stand for hosts, a receiver that stands for Alertmanager,
-//! and the real controller as a process of its own, so that it can be killed.
+//! `plumb demo`: demonstrates Plumb on this machine, and checks the result of each step. It uses throw-away
+//! keys, a repository with Plumb's hooks, three folders that act as hosts, a receiver that acts as
+//! Alertmanager, and the real controller. The controller is a separate process, so that the demonstration can
+//! kill it.
 
 mod alertmanager;
 mod fleet;
@@ -19,19 +20,19 @@ use crate::report::{Exit, Failure};
 use story::Story;
 use world::World;
 
-/// The action after the last step.
+/// The demonstration's action after its last step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AfterDemo {
-    /// End.
+    /// Exit.
     End,
-    /// Stay up until interrupted, so that the user can look around.
+    /// Keep everything running until interrupted, so that the user can look around.
     Stay,
 }
 
-/// Runs the steps. The result of each must be observed.
+/// Runs all steps, and checks the result of each.
 ///
 /// # Errors
-/// Names the step that failed, and why.
+/// Returns the first step that fails, and the cause.
 pub(crate) async fn run(shell: &Shell, after: AfterDemo) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let story = Story::new(shell.out);
@@ -64,7 +65,7 @@ pub(crate) async fn run(shell: &Shell, after: AfterDemo) -> Result<Exit, Failure
     Ok(Exit::OK)
 }
 
-/// Stays up until interrupted.
+/// Keeps everything running until the user interrupts the program.
 async fn wait_for_interrupt(world: &World, story: &Story, shell: &Shell) {
     let bold = |text: &str| shell.out.paint(Paint::Bold, text);
     story.say("The fleet stays up so that you can look around. Press Ctrl-C to stop it and remove everything.");

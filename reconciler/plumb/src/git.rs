@@ -10,7 +10,7 @@ use plumb_adapters::git::Repository;
 use crate::output::quoted;
 use crate::report::{Failure, OrFail as _};
 
-/// A repository as the user's git sees it.
+/// A repository that is accessed with the user's git.
 #[derive(Debug, Clone)]
 pub(crate) struct Git {
     folder: PathBuf,
@@ -56,7 +56,7 @@ impl Git {
     /// Reads a blob.
     ///
     /// # Errors
-    /// Fails if there is none of that name.
+    /// Fails if there is no blob of this name.
     pub(crate) fn blob(&self, name: &str) -> Result<Vec<u8>, Failure> {
         let args = ["cat-file", "blob", name];
         let output = self
@@ -88,14 +88,14 @@ impl Git {
         }
     }
 
-    /// The remote that a branch is pushed to.
+    /// Returns the remote that a branch is pushed to.
     pub(crate) fn remote_of(&self, branch: &str) -> String {
         self.try_ask(&["config", &format!("branch.{branch}.remote")])
             .unwrap_or_else(|| "origin".to_owned())
     }
 
-    /// The number of commits that the remote branch has and `commit` doesn't. Returns `None` if there are
-    /// none.
+    /// Returns the number of commits that the remote branch has and `commit` doesn't. Returns `None` if there
+    /// are none.
     pub(crate) fn ahead(&self, commit: &str, remote_branch: &str) -> Option<u32> {
         let range = format!("{commit}..{remote_branch}");
         self.try_ask(&["rev-list", "--count", &range])?
@@ -104,10 +104,11 @@ impl Git {
             .filter(|count| *count > 0)
     }
 
-    /// Returns a free name for a tag: this one, or the first free one with a number appended.
+    /// Returns an unused name for a tag: `name`, or else `name` with a number appended.
     ///
     /// # Errors
-    /// Fails if an existing tag is named like a folder of the name, so that git can create nothing below it.
+    /// Fails if a tag such as `revoke/X` exists and the name is `revoke/X/ID`: git can't create a tag below
+    /// another tag.
     pub(crate) fn free_tag(&self, name: &str) -> Result<String, Failure> {
         let top = name.split('/').next().unwrap_or(name);
         let listed = self.ask(&[
@@ -144,10 +145,10 @@ impl Git {
         Ok(free)
     }
 
-    /// Returns the name of a new tag with the user's `--id`.
+    /// Returns the name of a new tag in this folder, whose last part is the user's `--id`.
     ///
     /// # Errors
-    /// Fails if git allows no such tag name, or the tag exists.
+    /// Fails if git doesn't allow the name, or if the tag already exists.
     pub(crate) fn new_tag(&self, folder: &str, id: &str) -> Result<String, Failure> {
         let tag = format!("{folder}/{id}");
         let whole = format!("refs/tags/{tag}");
@@ -171,7 +172,7 @@ impl Git {
     /// Checks a branch's name, and returns it without `refs/heads/`.
     ///
     /// # Errors
-    /// Fails if git allows no such branch name.
+    /// Fails if git doesn't allow the name.
     pub(crate) fn branch(&self, name: &str) -> Result<String, Failure> {
         let name = name.strip_prefix("refs/heads/").unwrap_or(name);
         let whole = format!("refs/heads/{name}");
@@ -187,7 +188,7 @@ impl Git {
     }
 }
 
-/// The remote that a branch is pushed to, read without running git.
+/// Returns the remote that a branch is pushed to, without running git.
 pub(crate) fn remote_of(repository: &Repository, branch: &str) -> String {
     repository
         .config(&format!("branch.{branch}.remote"))
@@ -202,7 +203,7 @@ pub(crate) fn more_commits(count: u32) -> String {
     }
 }
 
-/// The failure for a repository without a commit.
+/// Returns the failure for a repository without a commit.
 pub(crate) fn nothing_committed() -> Failure {
     Failure::new("this repository has no commit yet")
         .hint("commit first: git add --all && git commit -S")

@@ -1,5 +1,5 @@
-//! The controller's HTTP server and client: the whole API on its Unix socket, for the CLI; health, metrics
-//! and a read-only page on TCP. It knows the controller by [`ControllerApi`] alone.
+//! The controller's HTTP server and client. A Unix socket serves the whole API to the CLI; a TCP port serves
+//! health, metrics and a read-only page. The server accesses the controller only through [`ControllerApi`].
 
 mod api;
 mod client;

@@ -1,7 +1,8 @@
 //! The binary: command line, HTTP, page, configuration, errors for people.
 //!
-//! Floor 4. It connects the other crates: [`config`] holds the settings, `cli` runs commands, [`http`] serves
-//! the controller's state, [`report`] turns errors into text and exit codes.
+//! Floor 4, the highest layer of the workspace. It connects the other crates: [`config`] holds the settings,
+//! `cli` runs commands, [`http`] serves the controller's state, [`report`] turns errors into text and exit
+//! codes.
 
 #![allow(clippy::format_push_string)] // texts for people are short and made once
 

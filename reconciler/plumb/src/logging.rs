@@ -1,5 +1,6 @@
-//! Logs of the controller: text for people, JSON for collectors, filtered by `PLUMB_LOG` as
-//! `tracing-subscriber` reads it (`info`, `plumb_controller=debug,info`). Other crates log no more than `info`.
+//! Logs of the controller: text for people, JSON for collectors. `PLUMB_LOG` filters them in the syntax of
+//! `tracing-subscriber` (`info`, `plumb_controller=debug,info`). Crates that aren't Plumb's log at most at
+//! level `info`.
 
 use clap::ValueEnum;
 use tracing::Level;
@@ -36,16 +37,16 @@ pub(crate) fn start(format: LogFormat, palette: Palette) -> Result<(), Failure> 
         })?,
         Err(_) => EnvFilter::new("info"),
     };
-    // The journal adds its own times.
+    // The systemd journal adds its own timestamps.
     let timeless = std::env::var_os("JOURNAL_STREAM").is_some();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(!palette.is_plain());
-    // Below this level, other crates log what they send: addresses with logins, headers, packets.
+    // At more detailed levels, other crates log what they send: URLs with logins, headers, packets.
     let safe =
         filter_fn(|event| event.target().starts_with("plumb") || *event.level() <= Level::INFO);
-    // A second start, as in tests, keeps the first.
+    // If logging has already been started, as in tests, keep the first configuration.
     let _ = match (format, timeless) {
         (LogFormat::Json, _) => builder
             .json()

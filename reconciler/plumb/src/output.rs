@@ -32,8 +32,8 @@ fn is_invisible(c: char) -> bool {
     invisible(c) && c != '\n'
 }
 
-/// Escapes invisible characters in JSON. They occur only within strings, where a program reads the escape as
-/// the same character.
+/// Escapes invisible characters in JSON. Such characters occur only in strings, where a JSON parser reads the
+/// escape as the same character.
 fn escaped(json: &str) -> Cow<'_, str> {
     escaped_by(json, |c, out| {
         for unit in c.encode_utf16(&mut [0; 2]) {
@@ -57,8 +57,9 @@ fn escaped_by(json: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
     out.into()
 }
 
-/// Renders data as YAML. If it has invisible characters, the result is JSON with those escaped: YAML reads
-/// JSON's strings, but needs its own `\U` escape for characters that JSON writes as two surrogates.
+/// Renders data as YAML. If the data has invisible characters, writes it as JSON, which is valid YAML, and
+/// escapes these characters with `\U`. JSON's own escapes don't work here: for some characters they are two
+/// surrogates, which YAML doesn't allow.
 fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
     let unwritten = || "cannot write the result as YAML".to_owned();
     let text = serde_saphyr::to_string(data).or_fail(unwritten)?;
@@ -76,7 +77,7 @@ fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
 /// A command's output settings, chosen once from the command line and the terminal.
 #[derive(Debug)]
 pub struct Shell {
-    /// The form of data.
+    /// The format of data on stdout.
     pub format: Format,
     /// Colour on stdout.
     pub out: Palette,
@@ -85,7 +86,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Resolves the options.
+    /// Creates the settings from the options of the command line.
     pub fn new(format: Format, color: ColorChoice) -> Self {
         Self {
             format,
@@ -94,7 +95,7 @@ impl Shell {
         }
     }
 
-    /// Writes data in the chosen form; `table` renders the text for people.
+    /// Writes data in the chosen format; `table` renders the text for people.
     ///
     /// # Errors
     /// Fails if stdout can't be written. A closed pipe is no error.
@@ -150,7 +151,7 @@ impl Shell {
     /// # Errors
     /// Fails if the answer can't be read.
     pub fn confirms(&self, question: &str) -> Result<bool, Failure> {
-        // If the question can't be written, the answer that follows decides.
+        // If writing the question fails, read the answer anyway.
         let _ = write!(io::stderr(), "{} [y/N] ", self.err.sanitized(question));
         let mut answer = String::new();
         io::stdin()
@@ -184,7 +185,7 @@ impl Table {
         }
     }
 
-    /// Shows only the first columns, unless the format is wide.
+    /// Shows only the first `narrow` columns, unless the format is wide.
     #[must_use]
     pub fn columns_in(mut self, format: Format, narrow: usize) -> Self {
         if format != Format::Wide {
@@ -198,7 +199,8 @@ impl Table {
         self.painted(cells.map(|cell| (None, cell)));
     }
 
-    /// Adds a row with colours for some cells. Lines of a cell, such as a journal's, are joined: a row is one line.
+    /// Adds a row, with colours for some cells. The lines of a cell with several lines are joined, because a
+    /// row is one line.
     pub fn painted<const N: usize>(&mut self, cells: [(Option<Paint>, String); N]) {
         let joined = |text: String| text.lines().collect::<Vec<_>>().join("; ");
         let cells = cells.map(|(paint, text)| (paint, joined(text)));
@@ -260,13 +262,13 @@ pub fn cut(text: &str, width: usize) -> String {
     format!("{}…", start.trim_end())
 }
 
-/// The first twelve digits of a commit, enough for people.
+/// Returns the first twelve digits of a commit id, which is enough for people.
 pub fn short(oid: &str) -> &str {
     oid.get(..12).unwrap_or(oid)
 }
 
-/// Quotes a name for a command that people may copy. Only names that a shell would change are quoted, in
-/// POSIX's way.
+/// Quotes a name for a command that people may copy into a POSIX shell. Names that a shell leaves unchanged
+/// aren't quoted.
 pub fn quoted(name: &str) -> Cow<'_, str> {
     // A shell expands a tilde only at the beginning.
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"@%+=:,./_-~".contains(&b);
@@ -314,7 +316,7 @@ pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// Lists the addresses that a status names, and counts the rest.
+/// Lists resources, and adds how many more there are if `count`, the number of all resources, is larger.
 pub(crate) fn named(resources: &[String], count: u32) -> String {
     match (count as usize).saturating_sub(resources.len()) {
         0 => resources.join(", "),

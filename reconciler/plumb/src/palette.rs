@@ -19,7 +19,7 @@ pub enum ColorChoice {
     Never,
 }
 
-/// The meaning of a piece of text, from which the palette chooses its look.
+/// The meaning of a piece of text, from which the palette chooses its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paint {
     /// Good, added.
@@ -36,24 +36,24 @@ pub enum Paint {
     Bold,
 }
 
-/// The choice between coloured and plain text.
+/// A set of terminal colours, which may be empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Palette {
     colored: bool,
 }
 
 impl Palette {
-    /// A palette without colour.
+    /// Returns the palette without colours.
     pub const fn plain() -> Self {
         Self { colored: false }
     }
 
-    /// A palette with colour.
+    /// Returns the palette with colours.
     pub const fn colored() -> Self {
         Self { colored: true }
     }
 
-    /// Resolves a choice for a stream.
+    /// Returns the palette for a user's choice and an output stream.
     pub(crate) fn of(choice: ColorChoice, stream: &impl io::IsTerminal) -> Self {
         let colored = match choice {
             ColorChoice::Always => true,
@@ -67,7 +67,7 @@ impl Palette {
         Self { colored }
     }
 
-    /// True if it has no colour.
+    /// True if the palette has no colours.
     pub fn is_plain(self) -> bool {
         !self.colored
     }
@@ -80,8 +80,8 @@ impl Palette {
         format!("{}{text}{PLAIN}", paint.start())
     }
 
-    /// Makes text safe for a terminal: keeps our own colours, and escapes every other control or invisible
-    /// character. Text by strangers is filtered where it is read; this catches what was missed there.
+    /// Makes text safe for a terminal: keeps the colours that Plumb adds, and escapes every other control or
+    /// invisible character. Untrusted text is already filtered where it is read; this is a second check.
     pub(crate) fn sanitized(self, text: &str) -> Cow<'_, str> {
         let foreign = |c: char| invisible(c) && !matches!(c, '\n' | '\t');
         let ours = |rest: &str| {
@@ -111,7 +111,7 @@ impl Palette {
     }
 }
 
-/// Ends a colour.
+/// The escape sequence that ends a colour.
 const PLAIN: &str = "\u{1b}[0m";
 
 impl Paint {
@@ -124,7 +124,7 @@ impl Paint {
         Self::Bold,
     ];
 
-    /// The escape sequence that begins the colour.
+    /// Returns the escape sequence that begins the colour.
     const fn start(self) -> &'static str {
         match self {
             Self::Good => "\u{1b}[32m",

@@ -96,7 +96,7 @@ impl PublicKey {
         })
     }
 
-    /// Exports a key of gpg without the certifications of others.
+    /// Exports a key from gpg without other people's certifications.
     fn of_gpg(name: &str) -> Result<Self, Failure> {
         // A `!` picks one subkey to sign with; the policy trusts the whole certificate.
         let name = name.trim_end_matches('!');
@@ -156,7 +156,7 @@ impl PublicKey {
         Self::of_key_file(file, origin)
     }
 
-    /// Takes over a parsed key.
+    /// Creates a public key from a parsed key file.
     pub(crate) fn of_key_file(file: KeyFile, origin: &str) -> Result<Self, Failure> {
         let text = file
             .to_text()
@@ -169,7 +169,7 @@ impl PublicKey {
         })
     }
 
-    /// The error for a key whose signatures would count for nothing.
+    /// Returns the error for a key whose signatures could never count.
     pub(crate) fn unverifiable(&self, unusable: &Unusable) -> Failure {
         let failure = Failure::new(format!(
             "signatures by {} ({}) wouldn't count: {unusable}",
@@ -181,7 +181,7 @@ impl PublicKey {
         }
     }
 
-    /// Returns the first free path for the key's file in the repository.
+    /// Returns a path for the key's file in the repository that isn't taken.
     pub(crate) fn path(&self, identity: &str, taken: impl Fn(&str) -> bool) -> String {
         let ending = match self.name {
             KeyName::OpenPgp(_) => "asc",
@@ -201,7 +201,7 @@ impl PublicKey {
         }
     }
 
-    /// Renders it as the policy names it.
+    /// Renders the key as it is written in a policy.
     pub(crate) fn policy_form(&self) -> String {
         match self.name {
             // YAML would read a fingerprint of digits only as a number.

@@ -1,8 +1,8 @@
-//! Errors for people. Nothing else decides how a failure reads, which code the program exits with, or how
-//! snippets look.
+//! Errors for people. Only this module decides the text of a failure, the exit code of the program, and the
+//! look of snippets.
 //!
-//! A failure is a message, its causes, hints, and diagnostics with places. Libraries return typed errors; a
-//! command adds what it was doing with [`OrFail::or_fail`].
+//! A failure has a message, causes, hints, and diagnostics that point into files. Libraries return typed
+//! errors; a command adds what it was doing with [`OrFail::or_fail`].
 
 mod snippet;
 
@@ -21,17 +21,17 @@ pub use snippet::render_diagnostics;
 pub struct Exit(u8);
 
 impl Exit {
-    /// All went well.
+    /// The command succeeded.
     pub const OK: Self = Self(0);
-    /// It failed, or (`check`) there are errors.
+    /// The command failed, or `check` found errors.
     pub const FAILED: Self = Self(1);
-    /// `diff`: something differs.
+    /// `diff` found a difference.
     pub const DIFFERS: Self = Self(1);
     /// `diff` failed; also the code for a wrong command line.
     pub const TROUBLE: Self = Self(2);
-    /// `verify`: something is missing that may still come.
+    /// `verify`: a commit is pending.
     pub const PENDING: Self = Self(3);
-    /// `verify`: it can never be accepted.
+    /// `verify`: a commit is rejected.
     pub const REJECTED: Self = Self(4);
 
     /// The number.
@@ -40,7 +40,7 @@ impl Exit {
     }
 }
 
-/// The error of a command, ready to be shown. Boxed, because every result carries it.
+/// The error of a command, ready to be shown. Boxed, to keep results small.
 #[derive(Debug)]
 pub struct Failure(Box<FailureDetails>);
 
@@ -103,7 +103,7 @@ impl Failure {
         }
     }
 
-    /// Adds diagnostics, and the texts that they point into.
+    /// Adds diagnostics, and the texts of the files that they point into.
     #[must_use]
     pub fn diagnostics(mut self, diagnostics: Vec<Diagnostic>, sources: SourceMap) -> Self {
         self.0.diagnostics = diagnostics;
@@ -142,12 +142,12 @@ impl Failure {
     }
 }
 
-/// Turns an error into a failure that names what was being done.
+/// Turns an error into a failure that says what the command was doing.
 pub trait OrFail<T> {
     /// Returns the value, or a failure with this message and the error as its cause.
     ///
     /// # Errors
-    /// Returns that failure.
+    /// Returns the failure if `self` is an error.
     fn or_fail(self, message: impl FnOnce() -> String) -> Result<T, Failure>;
 }
 

@@ -1,4 +1,4 @@
-//! Opens the repository that a command works on, and explains why one can't be used.
+//! Opens the repository that a command works on, and explains why it can't be used.
 
 use std::path::Path;
 

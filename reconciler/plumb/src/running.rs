@@ -8,10 +8,10 @@ use plumb_core::fleet::MetricsSnapshot;
 
 use crate::http::{CommandRefusal, CommandResult, ControllerApi, ControllerCommand, Event, Fleet};
 
-/// The largest number of events in an answer.
+/// Maximum number of events in one response.
 const EVENTS: usize = 200;
 
-/// A running controller, behind the [`ControllerApi`] that HTTP serves.
+/// Implements [`ControllerApi`], which HTTP serves, on top of a running controller.
 pub(crate) struct RunningController {
     handle: Handle,
 }
@@ -79,7 +79,7 @@ impl ControllerApi for RunningController {
                     address: None,
                 } => {
                     self.handle.forget(host.clone()).await.map_err(refused)?;
-                    // A host that git still has isn't removed; only the record of its ledger is dropped.
+                    // If the host is still in git, the controller drops only its record of the host's ledger.
                     let message = match self.handle.host(&host) {
                         None => format!("forgot {host}"),
                         Some(_) => format!("forgot the ledger of {host}; the host is in git, so the controller keeps it and contacts it as if for the first time"),

@@ -17,7 +17,7 @@ use crate::output::{age, count, named, natural, short};
 pub(crate) use self::filter::HostFilter;
 pub(crate) use self::host::HostPage;
 
-/// The page's data.
+/// The data of the fleet's page.
 #[derive(Template)]
 #[template(path = "page.html")]
 pub(crate) struct Page<'a> {
@@ -31,7 +31,7 @@ pub(crate) struct Page<'a> {
     total: usize,
 }
 
-/// A rating, the worst first.
+/// The rating of a host, a condition or an event; the worst comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Tone {
     Bad,
@@ -39,7 +39,7 @@ enum Tone {
     Good,
 }
 
-/// Writes the class of the page's style sheet.
+/// Writes the name of the rating's CSS class.
 impl fmt::Display for Tone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -75,7 +75,7 @@ struct Trouble<'a> {
     hint: &'a str,
 }
 
-/// A line of a detail: added and removed lines of a difference have their colours.
+/// A line of a message's detail. Added and removed lines of a diff are coloured.
 struct Line<'a> {
     tone: &'static str,
     text: &'a str,
@@ -156,7 +156,7 @@ impl<'a> Page<'a> {
         usize::try_from(revision.hosts).unwrap_or(usize::MAX)
     }
 
-    /// Describes where a commit comes from: its author, who vouches for it, and when it was made.
+    /// Describes the origin of a commit: its author, its signers and its date.
     fn origin(revision: &Revision) -> String {
         let header = &revision.header;
         let mut parts = Vec::new();
@@ -191,7 +191,7 @@ fn event_rows(events: &[Event], now: Timestamp, limit: usize) -> Vec<EventRow<'_
         .collect()
 }
 
-/// Returns the lines of a detail.
+/// Splits a message's detail into lines.
 fn lines(detail: Option<&str>) -> Vec<Line<'_>> {
     let lines = detail.unwrap_or_default().lines();
     lines
@@ -206,8 +206,8 @@ fn lines(detail: Option<&str>) -> Vec<Line<'_>> {
         .collect()
 }
 
-/// Rates a condition as good, bad or in between. Some types are bad if they are true, others if they are
-/// false.
+/// Rates a condition as good, bad or in between. Some condition types are bad if they are true, others if
+/// they are false.
 fn tone(condition: &Condition) -> Tone {
     let bad_when_true = match condition.kind {
         ConditionType::Drifted

@@ -1,5 +1,6 @@
-//! Verdicts on the command line: judges a range of a repository and describes the result. Only this describes
-//! who could give a missing approval; alerts don't, because others may read them.
+//! Verdicts on the command line: verifies a range of commits and describes the result. Only these
+//! descriptions name the people who could give a missing approval. Alerts don't, because outsiders may read
+//! them.
 
 mod describe;
 pub(crate) mod divergence;

@@ -114,7 +114,7 @@ impl Workspace {
         }
     }
 
-    /// The number of errors.
+    /// Returns the number of errors.
     pub(crate) fn errors(&self) -> usize {
         self.diagnostics
             .iter()
@@ -123,7 +123,7 @@ impl Workspace {
     }
 }
 
-/// Returns the diagnostics of these files' policy.
+/// Returns the diagnostics of the policy in these files.
 fn of_policy(files: &Files) -> Vec<Diagnostic> {
     let mut large = Vec::new();
     let mut bytes = |path: &str, file: &'_ SourceFile| match file {
@@ -158,8 +158,8 @@ fn of_policy(files: &Files) -> Vec<Diagnostic> {
     large
 }
 
-/// Returns an error for each need of the policy that nobody could meet, which makes a commit with the policy a
-/// reject, and one for each identity that couldn't sign.
+/// Returns an error for each need of the policy that nobody could meet, because a commit with such a policy
+/// is rejected. Also returns an error for each identity that has no key that can sign.
 fn unmet(authority: &Authority, policy: &[u8]) -> Vec<Diagnostic> {
     let check = authority.check(Timestamp::now());
     let place = |section: &str, name: &str| {
@@ -196,7 +196,7 @@ pub(crate) fn describe_unsatisfiable(lacking: &Unsatisfiable) -> String {
     )
 }
 
-/// Finds the place of a group or an identity in the policy.
+/// Finds the position of a group or an identity in the policy.
 fn entry(policy: &[u8], section: &str, name: &str) -> Option<Span> {
     let document = plumb_document::parse(&POLICY_PATH.into(), policy).ok()?;
     let entries = document.get("spec")?.get(section)?.as_map()?;

@@ -1,7 +1,7 @@
 //! Edits YAML in place: comments and layout stay as they are.
 //!
 //! Each change is made both in the text and in the parsed data, and the changed text must parse to exactly
-//! the changed data. So a layout that this doesn't understand is rejected, never garbled.
+//! the changed data. So this module rejects a layout that it doesn't understand, and never garbles it.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use plumb_document::{Node, Value, parse};
 #[derive(Debug, Clone)]
 pub(crate) struct Yaml(String);
 
-/// One step down into a document.
+/// A step of a path into a document.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum PathStep<'a> {
-    /// Into a mapping.
+    /// The value of a key in a mapping.
     Key(&'a str),
-    /// Into a list.
+    /// The item at an index in a list.
     Item(usize),
 }
 
 /// The reason why a text can't be edited.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EditError {
-    /// There is no such place.
+    /// The document has no such key or item.
     #[error("the file has no `{0}` to change")]
     Nothing(String),
-    /// The change would touch something else.
+    /// The layout doesn't allow the change without a change of something else.
     #[error("`{0}` is written in a form that this command cannot edit")]
     Layout(String),
 }
@@ -105,7 +105,7 @@ impl Yaml {
         })
     }
 
-    /// Removes an entry or an item, with its line if it has one of its own.
+    /// Removes an entry or an item, with its line if nothing else is on the line.
     pub(crate) fn remove(&mut self, path: &[PathStep<'_>]) -> Result<(), EditError> {
         let (Some((last, above)), layout) = (path.split_last(), || EditError::Layout(dotted(path)))
         else {
@@ -182,7 +182,7 @@ impl Yaml {
             .position(|item| serde_json::to_value(item).is_ok_and(|value| is(&value)))
     }
 
-    /// Finds the node at a path, and the end of the key that it belongs to.
+    /// Finds the node at a path, and the offset of the end of its key.
     fn find(&self, path: &[PathStep<'_>]) -> Result<(Option<usize>, Node), EditError> {
         let nothing = || EditError::Nothing(dotted(path));
         let mut node = read(&self.0).ok_or_else(nothing)?;
@@ -204,7 +204,7 @@ impl Yaml {
         Ok((key, node))
     }
 
-    /// Changes the text, and fails if it doesn't parse to the changed data.
+    /// Applies an edit to the text. Fails if the result doesn't parse to the changed data.
     fn change(
         &mut self,
         path: &[PathStep<'_>],
@@ -240,7 +240,7 @@ impl Yaml {
         self.0[node.span.bytes().start.min(self.0.len())..].starts_with(['[', '{'])
     }
 
-    /// The edit that adds something to a list or mapping in brackets.
+    /// Returns the edit that adds something to a list or mapping in brackets.
     fn after_in_flow(
         node: &Node,
         last: Option<&Node>,
@@ -254,7 +254,7 @@ impl Yaml {
         (start..start, new.to_owned())
     }
 
-    /// Returns the edit that adds a line after the one at this offset.
+    /// Returns the edit that adds a line after the line at this offset.
     fn line_after(&self, place: usize, line: &str) -> (std::ops::Range<usize>, String) {
         let end = self.line_end(place);
         let break_ = if self.0.contains("\r\n") {
@@ -274,8 +274,8 @@ impl Yaml {
         self.0[..place].rfind('\n').map_or(0, |at| at + 1)
     }
 
-    /// Returns the offset after the line at this offset, its newline included. An offset at a line's
-    /// beginning counts as the end of the line before.
+    /// Returns the offset after the newline of the line at this offset. An offset at the beginning of a line
+    /// belongs to the previous line, so it is returned unchanged.
     fn line_end(&self, place: usize) -> usize {
         if place > 0 && self.0[..place].ends_with('\n') {
             return place;

@@ -1,6 +1,6 @@
-//! Compares two trees. A rename is a removal and an addition; only folders whose ids differ are opened. An
-//! empty folder is a leaf like a file, because a signature covers the tree and not only its files; git itself
-//! never makes such a folder.
+//! Compares two trees. Reports a rename as a removal and an addition, and opens only folders whose object
+//! names differ. Treats an empty folder like a file: git never makes one, but a tree may contain it, and a
+//! signature covers the whole tree.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ use crate::policy::TRUST_PATH;
 use crate::reason::{Reason, ReasonCode};
 use crate::work::{WorkCounter, count};
 
-/// A file or an empty folder as a tree names it.
+/// A file or an empty folder, as an entry of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Leaf {
     pub(crate) mode: EntryMode,
@@ -32,17 +32,18 @@ impl Leaf {
     }
 }
 
-/// A path that differs.
+/// A path whose entry differs between two trees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) path: String,
     pub(crate) after: Option<Leaf>,
 }
 
-/// Bytes of trees to cache, so that a step finds the trees that the step before has read.
+/// Maximum size in bytes of the cached trees. A step finds in the cache the trees that the step before has
+/// read.
 const KEPT: usize = 16 << 20;
 
-/// Checked trees of a store, with a cache of those read last.
+/// Reads trees from a store, verifies and caches them.
 pub(crate) struct Trees<'a> {
     objects: Checked<'a>,
     kept: RefCell<Kept<'a>>,
@@ -55,12 +56,12 @@ struct Kept<'a> {
     bytes: usize,
 }
 
-/// The treatment of the new side of a comparison.
+/// The checks on the new tree of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Judge {
-    /// Checks names and kinds of new entries, because they could become the fleet's state.
+    /// Checks the names and kinds of new entries, because they could become the fleet's desired state.
     New,
-    /// Compares only.
+    /// No checks.
     Nothing,
 }
 
@@ -105,7 +106,7 @@ impl<'a> Trees<'a> {
         Ok(tree)
     }
 
-    /// Parses one side of a comparison; a missing side has no entries.
+    /// Parses the tree on one side of a comparison. A missing side is an empty tree.
     fn parse_side<'r>(
         &self,
         path: &str,
@@ -118,7 +119,7 @@ impl<'a> Trees<'a> {
         }
     }
 
-    /// Returns the files and empty folders at `paths` of a tree. Parses each folder on the way once.
+    /// Returns the files and empty folders at `paths` in a tree. Parses each folder on the way once.
     pub(crate) fn leaves<'p>(
         &self,
         tree: &Oid,
@@ -130,7 +131,8 @@ impl<'a> Trees<'a> {
         Ok(found)
     }
 
-    /// Adds the leaves at `paths` to `found`. Each path comes with its rest below `folder`.
+    /// Adds the leaves at `paths` to `found`. Each element of `paths` is a full path and its remainder below
+    /// `folder`.
     fn gather<'p>(
         &self,
         folder: &Oid,
@@ -167,12 +169,12 @@ impl<'a> Trees<'a> {
         Ok(())
     }
 
-    /// Returns the folder `trust` of a root tree.
+    /// Returns the object name of the folder `trust` in a root tree.
     pub(crate) fn trust(&self, tree: &Oid) -> Result<Option<Oid>, Reason> {
         self.folder(tree, TRUST_PATH)
     }
 
-    /// Returns the folder called `name` of a tree.
+    /// Returns the object name of the folder `name` in a tree.
     pub(crate) fn folder(&self, tree: &Oid, name: &str) -> Result<Option<Oid>, Reason> {
         let raw = self.raw(tree)?;
         let parsed = self.parse("", &raw, tree)?;
@@ -182,7 +184,7 @@ impl<'a> Trees<'a> {
             .map(|entry| entry.id))
     }
 
-    /// Returns the paths that differ, in order.
+    /// Returns the paths whose entries differ between two trees, in order. A missing tree counts as empty.
     pub(crate) fn diff(
         &self,
         before: Option<&Oid>,
@@ -210,11 +212,12 @@ struct Walk<'t, 'a> {
     trees: &'t Trees<'a>,
     judge: Judge,
     changes: Vec<Change>,
-    /// Folders opened so far. Folders without a file change no path, and a few of them nested in each other
-    /// can be reached in exponentially many ways, so the limits of paths don't bound them.
+    /// Number of folders opened so far. The limits on paths don't bound it: folders without files change no
+    /// path, and a few of them, nested in each other, can be reached in exponentially many ways.
     folders: usize,
     links: Links<'a>,
-    /// Bytes of the changed paths, of the new side's folders, and of folded names, for the limits.
+    /// Sizes in bytes so far, for the limits: the changed paths, the new tree's folders, and the folded
+    /// names.
     path_bytes: usize,
     tree_bytes: u64,
     folded: u64,
@@ -284,7 +287,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// Finds two names of a folder that some file system takes for one.
+    /// Returns two names in a folder that some file system can't tell apart.
     fn collision<'r>(
         &mut self,
         path: &str,
@@ -298,8 +301,8 @@ impl Walk<'_, '_> {
         found.map_err(|e| malformed(path, &e))
     }
 
-    /// Handles an entry that differs. If both sides are there, they have the same name, and both or neither
-    /// are folders.
+    /// Handles an entry that differs between the old tree (`a`) and the new tree (`b`). If both trees have
+    /// it, the names are equal, and both entries or neither are folders.
     fn entry(
         &mut self,
         folder: &str,

@@ -12,9 +12,9 @@ use crate::policy::{KeyFile, Material};
 /// A tag of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagRef {
-    /// Its full name: `refs/tags/…`.
+    /// Full name of the ref: `refs/tags/…`.
     pub name: String,
-    /// The tag object, or the commit of a lightweight tag.
+    /// The tag object; for a lightweight tag, the commit.
     pub target: Oid,
 }
 
@@ -22,15 +22,16 @@ pub struct TagRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Introduction {
-    /// The commit that is trusted by configuration, and whose policy is the first.
+    /// The commit that is trusted by configuration. Its policy is the first one.
     pub commit: Oid,
 }
 
-/// Keys that this machine's configuration revokes.
+/// A set of revoked keys, such as those that this machine's configuration revokes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Revocations {
     keys: BTreeSet<KeyName>,
-    /// The material of keys that were given whole, so that the same key in another form is revoked too.
+    /// Key material of the revoked keys that were given as whole keys and not as fingerprints. It also
+    /// revokes the same keys in another format (`OpenPGP` or SSH).
     material: Material,
 }
 
@@ -43,14 +44,14 @@ impl FromIterator<KeyName> for Revocations {
     }
 }
 
-/// A file of local revocations that can't be read. It isn't skipped, because the keys that it names would
-/// keep their authority.
+/// A file of revoked keys can't be parsed. Callers mustn't skip such a file, because the keys that it names
+/// would keep their authority.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "line {line} is no fingerprint; write 40 hexadecimal digits for OpenPGP or SHA256:… for SSH, one to a line"
 )]
 pub struct RevocationsError {
-    /// The line, from 1.
+    /// Number of the line that isn't a fingerprint, starting at 1.
     pub line: usize,
 }
 
@@ -60,8 +61,8 @@ impl Revocations {
         self.keys.insert(key);
     }
 
-    /// Revokes the keys that a file names: fingerprints, one to a line, with `#` before comments; or one
-    /// whole certificate or SSH public key.
+    /// Revokes the keys in a file. The file has one fingerprint per line, with comments after `#`, or it is
+    /// one `OpenPGP` certificate or SSH public key.
     pub fn read(&mut self, file: &[u8]) -> Result<(), RevocationsError> {
         if let Ok(key) = KeyFile::parse(file) {
             self.insert(key.name());
@@ -89,26 +90,26 @@ impl Revocations {
         self.keys.is_empty()
     }
 
-    /// Returns the material of keys that were given whole.
+    /// Returns the key material of the keys that were given as whole keys.
     pub(crate) fn material(&self) -> &Material {
         &self.material
     }
 
-    /// Returns the keys.
+    /// Returns the fingerprints of the revoked keys.
     pub fn iter(&self) -> impl Iterator<Item = &KeyName> {
         self.keys.iter()
     }
 }
 
-/// The amount of detail that is reported of accepted commits.
+/// The amount of detail in an outcome about accepted commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Detail {
-    /// Only that they are accepted: a few bytes for each.
+    /// Only the verdict.
     #[default]
     Brief,
-    /// Signers and needs of this many of the newest; only the acceptance of the rest.
+    /// Signers and needs of this number of the newest accepted commits; only the verdict of older ones.
     Newest(usize),
-    /// Signers and needs of all.
+    /// Signers and needs of all accepted commits.
     Explain,
 }
 
@@ -126,9 +127,9 @@ impl Detail {
 /// The progress of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Commits judged.
+    /// Number of commits verified so far.
     pub done: usize,
-    /// Commits to judge.
+    /// Number of commits to verify in total.
     pub total: usize,
 }
 
@@ -136,36 +137,38 @@ pub struct Progress {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Inputs<'a> {
-    /// The root of trust.
+    /// The commit that is trusted by configuration: the root of trust.
     pub introduction: Oid,
-    /// The last accepted commit, trusted as given; `None` means the introduction.
+    /// The last accepted commit, which is trusted without verification; `None` means the introduction.
     pub floor: Option<Oid>,
-    /// The candidate.
+    /// The commit to verify up to.
     pub head: Oid,
     /// The repository's tags, in any order.
     pub tags: &'a [TagRef],
-    /// The time to verify at.
+    /// The current time, against which dates and expiries are checked.
     pub now: Timestamp,
-    /// The branch that the policy must be for, if it matters: `refs/heads/main`.
+    /// Full name of the branch that the policy must be for, such as `refs/heads/main`; `None` allows any
+    /// branch.
     pub reference: Option<&'a str>,
-    /// Times of first sight of commits and tags on this machine. Objects that aren't in it are history, whose
-    /// age isn't checked.
+    /// Times at which this machine first saw commits and tags. An object that isn't in the map is history,
+    /// whose age isn't checked.
     pub first_seen: Option<&'a BTreeMap<Oid, Timestamp>>,
     /// Keys that this machine's configuration revokes.
     pub revoked: Option<&'a Revocations>,
-    /// Keys that signed tags revoked before, even if those tags are gone: deleting a tag gives no authority
-    /// back.
+    /// Keys that signed tags revoked in the past. They stay revoked even if the tags are gone: deleting a tag
+    /// gives no authority back.
     pub revoked_before: Option<&'a Revocations>,
-    /// Tombstones: commits that were accepted once and then taken off the branch.
+    /// Commits that were accepted once and then taken off the branch (tombstones). They aren't accepted
+    /// again.
     pub tombstones: Option<&'a BTreeSet<Oid>>,
-    /// Commits that hosts have run: each must lie on the verified chain.
+    /// Commits that hosts have run. The outcome lists those that aren't on the accepted chain.
     pub lower_bounds: &'a [Oid],
-    /// The amount of detail that is reported of accepted commits.
+    /// The amount of detail in the outcome about accepted commits.
     pub detail: Detail,
-    /// Called from time to time with the progress.
+    /// Callback for the progress, called every 256 commits and at the end.
     pub progress: Option<&'a dyn Fn(Progress)>,
-    /// Threads that check signatures ahead of the judge on a long chain; 0 by default. No verdict depends on
-    /// it.
+    /// Number of extra threads that verify signatures in advance on a long chain; 0 by default. No verdict
+    /// depends on it.
     pub threads: usize,
 }
 
@@ -225,7 +228,7 @@ impl<'a> Inputs<'a> {
         self
     }
 
-    /// Sets the keys that signed tags revoked before.
+    /// Sets the keys that signed tags revoked in the past.
     #[must_use]
     pub const fn revoked_before(mut self, revoked: &'a Revocations) -> Self {
         self.revoked_before = Some(revoked);
@@ -246,27 +249,27 @@ impl<'a> Inputs<'a> {
         self
     }
 
-    /// Reports signers and needs of all accepted commits.
+    /// Requests signers and needs of all accepted commits.
     #[must_use]
     pub const fn explain(self) -> Self {
         self.detail(Detail::Explain)
     }
 
-    /// Sets the amount of detail that is reported of accepted commits.
+    /// Sets the amount of detail in the outcome about accepted commits.
     #[must_use]
     pub const fn detail(mut self, detail: Detail) -> Self {
         self.detail = detail;
         self
     }
 
-    /// Sets the callback for progress.
+    /// Sets the callback for the progress.
     #[must_use]
     pub const fn progress(mut self, progress: &'a dyn Fn(Progress)) -> Self {
         self.progress = Some(progress);
         self
     }
 
-    /// Sets the number of threads that check signatures ahead of the judge.
+    /// Sets the number of threads that verify signatures in advance.
     #[must_use]
     pub const fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;

@@ -22,7 +22,8 @@ pub enum KeyName {
 pub struct KeyNameError;
 
 impl KeyName {
-    /// Parses an `OpenPGP` fingerprint: 40 hexadecimal digits; ignores spaces and case.
+    /// Parses an `OpenPGP` fingerprint: 40 hexadecimal digits. Ignores spaces, case, and `0x` at the
+    /// beginning.
     pub fn openpgp(text: &str) -> Result<Self, KeyNameError> {
         let digits: String = text.chars().filter(|c| *c != ' ').collect();
         let digits = digits.strip_prefix("0x").unwrap_or(&digits);
@@ -39,7 +40,7 @@ impl KeyName {
         fingerprint.sha256().map(Self::Ssh).ok_or(KeyNameError)
     }
 
-    /// Returns the fingerprint as the name of a `revoke/` tag has it: in hexadecimal digits.
+    /// Returns the fingerprint in lower-case hexadecimal digits, as in the name of a `revoke/` tag.
     pub fn to_hex(&self) -> String {
         match self {
             Self::OpenPgp(fingerprint) => fingerprint.to_ascii_lowercase(),
@@ -49,7 +50,7 @@ impl KeyName {
         }
     }
 
-    /// Parses the fingerprint in the name of a `revoke/` tag.
+    /// Parses a fingerprint in hexadecimal digits, as in the name of a `revoke/` tag.
     pub fn from_hex(hex: &str) -> Result<Self, KeyNameError> {
         let lower = hex.to_ascii_lowercase();
         match Oid::from_hex(lower.as_bytes()) {

@@ -1,10 +1,11 @@
-//! Judges raw git objects by the signed-commit policy of a fleet repository.
+//! Verifies raw git objects against the signed-commit policy of a fleet repository.
 //!
-//! [`verify`] judges every commit between a trusted floor and a candidate head, by the policy in each
-//! commit's *parent*. It reads objects through [`Objects`] and gets everything else, the time included, from
-//! [`Inputs`]: this crate uses no I/O, no clock, no environment and no git.
+//! [`verify`] gives a verdict on every commit between a trusted floor (the last accepted commit) and a
+//! candidate head, by the policy in each commit's *parent*. It reads objects through [`Objects`] and gets
+//! everything else, including the time, from [`Inputs`]: this crate uses no I/O, no clock, no environment and
+//! no git.
 //!
-//! An accepted revision leaves as [`Verified`], which nothing else can make.
+//! An accepted revision is returned as a [`Verified`], which nothing outside this crate can construct.
 //!
 //! ```
 //! use plumb_trust::{Inputs, ObjectError, ObjectKind, Objects, Oid, ReasonCode, Verdict, verify};

@@ -8,19 +8,19 @@ use crate::policy::TRUST_PATH;
 use crate::reason::{Reason, ReasonCode};
 use crate::work::count;
 
-/// The targets of the links that one commit brings. Each target is read once.
+/// Checks the targets of the symbolic links that one commit adds or changes. Reads each target once.
 pub(crate) struct Links<'a> {
     objects: Checked<'a>,
     known: HashMap<Oid, Climb>,
     bytes: u64,
 }
 
-/// The folders that a target leads up from its link's folder.
+/// The highest folder that the target of a link leads to, relative to the link's own folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Climb {
-    /// The target begins with this many `..` and stays below the folder that they lead to.
+    /// The target begins with this number of `..` and has none after that.
     Up(usize),
-    /// The target leaves the repository from any folder, or could.
+    /// The target leaves the repository whatever folder the link is in, or it isn't clear where it leads.
     Out,
 }
 
@@ -77,7 +77,7 @@ impl<'a> Links<'a> {
     }
 }
 
-/// Follows a target name by name. Accepts `..` only at the beginning: after a name, its meaning depends on
+/// Counts the `..` at the beginning of a target. Refuses any later `..`: after a name, its meaning depends on
 /// whether the name is itself a link.
 fn climb(target: &str) -> Climb {
     if target.is_empty()

@@ -5,17 +5,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The hash that names a repository's objects.
+/// The hash function that names a repository's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ObjectFormat {
-    /// 20 bytes; computed with detection of collision attacks.
+    /// SHA-1, with detection of collision attacks: 20 bytes.
     Sha1,
-    /// 32 bytes.
+    /// SHA-256: 32 bytes.
     Sha256,
 }
 
 impl ObjectFormat {
-    /// Returns the length of a name in bytes.
+    /// Returns the length of an object name in bytes.
     pub const fn width(self) -> usize {
         match self {
             Self::Sha1 => 20,
@@ -73,19 +73,19 @@ impl Oid {
         &self.bytes[..self.format.width()]
     }
 
-    /// Returns the hash that made the name.
+    /// Returns the hash function that computed the name.
     pub const fn format(&self) -> ObjectFormat {
         self.format
     }
 
-    /// Returns the first twelve digits, for tables and messages.
+    /// Returns the first twelve hexadecimal digits, for tables and messages.
     pub fn short(&self) -> String {
         let mut hex = self.to_string();
         hex.truncate(12);
         hex
     }
 
-    /// True if it names the tree without entries.
+    /// True if this is the name of the empty tree.
     pub(crate) fn is_empty_tree(&self) -> bool {
         match self.format {
             ObjectFormat::Sha1 => self.as_bytes() == EMPTY_TREE_SHA1,

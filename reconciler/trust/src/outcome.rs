@@ -19,36 +19,39 @@ use crate::work::Work;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Outcome {
-    /// The verdict of the first commit that isn't accepted; accept if there is none.
+    /// Verdict of the first commit that isn't accepted, or of the whole chain if it fails otherwise (the
+    /// floor can't be read, or a stale heartbeat blocks the chain); accept if nothing fails.
     pub verdict: Verdict,
-    /// The end of the longest accepted prefix: the floor if nothing new is accepted.
+    /// Last commit that is accepted together with all commits before it; the floor if no newer commit is.
     pub accepted: Oid,
-    /// Each commit from the floor to the head, in order.
+    /// Every commit after the floor up to the head, oldest first.
     pub steps: Vec<Step>,
-    /// Reasons that concern the whole rather than one commit, such as a stale heartbeat.
+    /// Reasons about the whole chain rather than one commit, such as a stale heartbeat.
     pub reasons: Vec<Reason>,
     /// Keys that `revoke/` tags revoke.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<KeyName>,
-    /// Keys of the accepted policy that `revoke/` tags name without enough signatures to revoke them.
+    /// Keys of the last accepted policy with `revoke/` tags that don't have enough signatures yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub begun: Vec<RevocationBegun>,
-    /// Keys of the accepted policy that tags revoked before
-    /// ([`Inputs::revoked_before`](crate::Inputs::revoked_before)) and that the present tags don't revoke: a
-    /// tag was deleted, or its signer has left. The keys stay revoked. `None` if no chain was found, because
-    /// then no tag was checked. Keys that this machine's configuration revokes aren't included.
+    /// Keys of the last accepted policy that tags revoked in the past
+    /// ([`Inputs::revoked_before`](crate::Inputs::revoked_before)) and that the present tags don't revoke,
+    /// because a tag was deleted or its signer has left the policy. The keys stay revoked. Doesn't include
+    /// keys that this machine's configuration revokes. `None` if no tag was checked, because no chain from
+    /// the floor to the head was found.
     #[serde(skip)]
     pub unbacked: Option<Vec<KeyName>>,
-    /// Lower bounds that aren't on the verified chain. Their hosts are held.
+    /// Commits of [`Inputs::lower_bounds`](crate::Inputs::lower_bounds) that aren't on the accepted chain.
+    /// Hosts that have run one of them are held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub off_chain: Vec<Oid>,
     /// Signed rollbacks that were accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollbacks: Vec<Rollback>,
-    /// Work that the verification took; not part of the JSON.
+    /// Counts of the verification's work; not part of the JSON.
     #[serde(skip)]
     pub work: Work,
-    /// The time at which each key of `revoked` had enough signatures against it.
+    /// Time since which each key of `revoked` has had enough signatures on `revoke/` tags.
     #[serde(skip)]
     pub(crate) revoked_since: BTreeMap<KeyName, Timestamp>,
     #[serde(skip)]
@@ -64,25 +67,28 @@ pub struct Step {
     pub commit: Oid,
     /// The commit's verdict.
     pub verdict: Verdict,
-    /// The first line of its message, without control characters, if the commit could be read; of accepted
-    /// commits only on request.
+    /// The first line of the commit's message, without invisible characters. Empty if the commit couldn't be
+    /// read, and for accepted commits whose details [`Inputs::detail`](crate::Inputs::detail) doesn't
+    /// request.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
-    /// The author's name, which anybody can write; read when `subject` is. Not part of the JSON.
+    /// The author's name, as the commit claims. Set whenever `subject` is. Not part of the JSON.
     #[serde(skip)]
     pub author: String,
-    /// The time at which it was committed, as it claims; read when `subject` is. Not part of the JSON.
+    /// The commit time, as the commit claims. Set whenever `subject` is. Not part of the JSON.
     #[serde(skip)]
     pub committed: Option<jiff::Timestamp>,
     /// Reasons for the verdict; empty if the commit is accepted.
     pub reasons: Vec<Reason>,
-    /// Observations that don't affect the verdict.
+    /// Remarks that don't affect the verdict, such as ignored approvals.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Reason>,
-    /// The signers and approvers; of accepted commits only on request.
+    /// Signatures that counted. For accepted commits, only if [`Inputs::detail`](crate::Inputs::detail)
+    /// requests them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<Signer>,
-    /// The needs of its rules; of accepted commits only on request.
+    /// Needs of the rules that own the changed paths. For accepted commits, only if
+    /// [`Inputs::detail`](crate::Inputs::detail) requests them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<NeedMet>,
 }
@@ -102,53 +108,55 @@ pub struct Signer {
     pub by: By,
 }
 
-/// The carrier of a signature.
+/// The object that carries a signature.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum By {
     /// The commit itself.
     Commit,
-    /// An approval tag, by its name.
+    /// The approval tag with this name.
     Tag(String),
-    /// A tag that a merge embeds.
+    /// A tag with this name, embedded in a merge commit.
     Mergetag(String),
-    /// An empty commit on the merged branch.
+    /// This empty commit, on the merged branch.
     EmptyCommit(Oid),
 }
 
-/// A need of a rule, and the identities that meet it.
+/// A need of a rule or of an emergency, and the identities that have approved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct NeedMet {
-    /// The rule's patterns.
+    /// Patterns of the rule, or `emergency`.
     pub rule: String,
-    /// The group.
+    /// Name of the group.
     pub from: String,
-    /// Identities that are needed.
+    /// Number of identities of the group that must approve.
     pub count: u32,
-    /// Identities that have approved: the smallest number over the rule's paths.
+    /// Number of identities that have approved. If it differs between the changed paths of a rule, the
+    /// smallest.
     pub have: u32,
-    /// The identities that have approved every path that the rule owns.
+    /// Identities that have approved every changed path of the rule.
     pub identities: Vec<String>,
-    /// Identities of the group that could still approve, because they have a key that counts.
+    /// Other identities of the group that have a usable key and could still approve. Empty if the need is
+    /// met.
     pub could: Vec<String>,
 }
 
-/// A revocation that doesn't have enough signatures yet.
+/// A key with `revoke/` tags that don't have enough signatures yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RevocationBegun {
     /// The key that the tags name.
     pub key: KeyName,
-    /// The signers whose tags count for it.
+    /// Signers of the tags that count.
     pub signers: Vec<Signer>,
-    /// Needs that aren't met yet.
+    /// Needs of a change of `trust/`, which the tags don't meet yet.
     pub missing: Vec<Missing>,
 }
 
-/// A signed rollback.
+/// A rollback: the branch went back to an earlier commit, as a signed commit declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Rollback {
     /// The floor before the rollback.
@@ -160,7 +168,7 @@ pub struct Rollback {
 }
 
 impl Outcome {
-    /// Makes an outcome that accepts nothing but the floor.
+    /// Makes an outcome that accepts nothing after the floor, for a verification to fill in.
     pub(crate) fn at(floor: Oid) -> Self {
         Self {
             verdict: Verdict::Reject,
@@ -178,14 +186,14 @@ impl Outcome {
         }
     }
 
-    /// Returns the accepted revision, as the only maker of [`Verified`]. Returns `None` only if the floor
-    /// itself can't be read.
+    /// Returns the last accepted revision, or `None` if the floor itself can't be read. No other function
+    /// makes a [`Verified`].
     pub fn revision(&self) -> Option<Verified<Revision>> {
         self.revision.clone().map(Verified::vouch)
     }
 
-    /// Returns the keys that `revoke/` tags revoke, each with the time at which there were enough signatures
-    /// against it.
+    /// Returns the keys that `revoke/` tags revoke, each with the time since which the tags have had enough
+    /// signatures.
     pub fn revoked_since(&self) -> impl Iterator<Item = (&KeyName, Timestamp)> {
         self.revoked_since.iter().map(|(key, since)| (key, *since))
     }
@@ -195,7 +203,8 @@ impl Outcome {
         self.steps.iter().find(|step| !step.verdict.is_accept())
     }
 
-    /// True if everything up to the head is accepted, and nothing else is wrong.
+    /// True if every commit up to the head is accepted and no stale heartbeat blocks the chain. There may
+    /// still be `reasons` that block nothing, such as an alarm about a revoked key.
     pub const fn is_accept(&self) -> bool {
         self.verdict.is_accept()
     }
@@ -216,7 +225,7 @@ impl Step {
         }
     }
 
-    /// Takes what people know a commit by.
+    /// Sets the subject, the author and the commit time.
     pub(crate) fn set_header(&mut self, commit: &Commit<'_>) {
         self.subject = commit.subject();
         self.author = commit.author_name();

@@ -1,4 +1,4 @@
-//! Reasons of verdicts, as data. The words for people are made here and nowhere else.
+//! Reasons for verdicts: codes with their explanations, and messages for people.
 
 use serde::{Serialize, Serializer};
 
@@ -7,15 +7,15 @@ use crate::verdict::Verdict;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $name:ident = $id:literal, $verdict:ident;)*) => {
-        /// The closed list of reasons. Codes are kebab-case in JSON and for `plumb explain CODE`.
+        /// Every kind of reason for a verdict. Written in kebab-case in JSON and in `plumb explain CODE`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ReasonCode { $($(#[doc = $doc])* $name,)* }
 
         impl ReasonCode {
-            /// Every code, in order.
+            /// All codes, in the order of the enum.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
-            /// Returns the code as programs read it.
+            /// Returns the code in kebab-case, as JSON has it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $id,)* }
             }
@@ -25,7 +25,7 @@ macro_rules! codes {
                 match self { $(Self::$name => Verdict::$verdict,)* }
             }
 
-            /// Returns the meaning of the code, and what to do.
+            /// Returns what the code means and what to do about it, for `plumb explain`.
             pub const fn explanation(self) -> &'static str {
                 match self { $(Self::$name => concat!($($doc, "\n"),*).trim_ascii(),)* }
             }
@@ -144,19 +144,20 @@ impl Serialize for ReasonCode {
     }
 }
 
-/// A need that isn't met, with its count so far.
+/// A need (a number of identities of a group) that isn't met, with the number of approvals so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// The group.
+    /// Name of the group.
     pub from: String,
-    /// Identities that are needed.
+    /// Number of identities of the group that must approve.
     pub count: u32,
-    /// Identities that have approved: the smallest number over the rule's paths.
+    /// Number of identities that have approved. If it differs between the changed paths of a rule, the
+    /// smallest.
     pub have: u32,
 }
 
 impl Missing {
-    /// Lists needs for a message: `1 of 2 from ops and 0 of 1 from sec`.
+    /// Formats needs for a message: `1 of 2 from ops and 0 of 1 from sec`.
     pub(crate) fn listed(needs: &[Self]) -> String {
         let one = |need: &Self| format!("{} of {} from {}", need.have, need.count, need.from);
         needs.iter().map(one).collect::<Vec<_>>().join(" and ")
@@ -169,27 +170,27 @@ impl Missing {
 pub struct Reason {
     /// The kind of reason.
     pub code: ReasonCode,
-    /// The message for people, with the subject that it concerns.
+    /// Message for people, which may call the commit "it".
     pub message: String,
-    /// The paths that it concerns, at most [`Reason::PATHS`] of them.
+    /// Paths that the reason is about, at most [`Reason::PATHS`].
     pub paths: Vec<String>,
-    /// Needs that a rule lacks.
+    /// Needs that aren't met.
     pub missing: Vec<Missing>,
-    /// A hint about the remedy.
+    /// A hint for people about fixing the problem.
     #[serde(rename = "cure", skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The approval tag that the reason is about, without `refs/tags/`. Code that looks for one tag compares
-    /// this field and not the message, which quotes text that strangers chose.
+    /// The approval tag that the reason is about, without `refs/tags/`. To find the reasons about a tag,
+    /// compare this field and not `message`, which quotes text that strangers choose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<Box<str>>,
 }
 
 impl Reason {
-    /// The largest number of paths that a reason names.
+    /// Maximum number of paths in a reason.
     pub const PATHS: usize = 20;
 
-    /// Makes a reason. The message may quote a stranger's text, and people read it on terminals and in
-    /// alerts, so invisible characters are escaped.
+    /// Makes a reason. Escapes invisible characters, because the message may quote a stranger's text and
+    /// people read it on terminals and in alerts.
     pub fn new(code: ReasonCode, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -201,14 +202,14 @@ impl Reason {
         }
     }
 
-    /// Sets the approval tag of the repository that the reason is about, from its full name.
+    /// Sets `tag` from the full name of the approval tag's ref.
     #[must_use]
     pub(crate) fn of_tag(mut self, name: &str) -> Self {
         self.tag = name.strip_prefix("refs/tags/").map(Into::into);
         self
     }
 
-    /// Adds the paths that the reason concerns.
+    /// Adds paths that the reason is about, at most [`Reason::PATHS`].
     #[must_use]
     pub fn paths<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.paths
@@ -216,7 +217,7 @@ impl Reason {
         self
     }
 
-    /// Sets the needs that a rule lacks.
+    /// Sets the needs that aren't met.
     #[must_use]
     pub fn missing(mut self, missing: Vec<Missing>) -> Self {
         self.missing = missing;

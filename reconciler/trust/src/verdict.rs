@@ -6,18 +6,18 @@
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
-    /// The commit is approved: its content is desired.
+    /// The commit is approved: its content becomes desired state.
     Accept,
-    /// Something is missing that approvals can give.
+    /// The commit isn't accepted yet: it lacks approvals, or has to wait for a time.
     Pending,
-    /// Pending, and somebody should examine the commit at once.
+    /// Like `Pending`, and somebody should examine the commit at once.
     PendingAlarm,
-    /// The commit can never be accepted. The branch must be reset to below it.
+    /// The commit can never be accepted. The branch must be reset to a commit before it.
     Reject,
 }
 
 impl Verdict {
-    /// Returns the word for tables and JSON.
+    /// Returns the verdict's name in tables and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",

@@ -1,12 +1,12 @@
-//! The proof, as a type, that something was accepted.
+//! [`Verified`], a type that proves that a value was accepted.
 
 use jiff::Timestamp;
 
 use crate::object::Trailers;
 use crate::oid::Oid;
 
-/// A value that trust has accepted. Only this crate can make one, and it makes one only from an
-/// accepted [`Outcome`](crate::Outcome):
+/// A value that passed verification. Only [`Outcome::revision`](crate::Outcome::revision) makes one, from the
+/// last accepted commit of a verification:
 ///
 /// ```compile_fail,E0423
 /// // The field is private, and there is no constructor.
@@ -47,7 +47,7 @@ impl<T> std::ops::Deref for Verified<T> {
     }
 }
 
-/// A commit with the facts that its consumers need.
+/// A commit, with the parts of it that the rest of Plumb uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revision {
     pub(crate) commit: Oid,
@@ -60,37 +60,39 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// Returns the commit.
+    /// Returns the commit's object name.
     pub const fn commit(&self) -> Oid {
         self.commit
     }
 
-    /// Returns its tree: the files that it holds.
+    /// Returns the object name of the commit's tree.
     pub const fn tree(&self) -> Oid {
         self.tree
     }
 
-    /// Returns its first parent, or `None` for a root commit.
+    /// Returns the commit's first parent, or `None` for a root commit.
     pub const fn parent(&self) -> Option<Oid> {
         self.parent
     }
 
-    /// Returns the commit time that the commit claims.
+    /// Returns the commit time, as the commit claims.
     pub const fn committed(&self) -> Timestamp {
         self.committed
     }
 
-    /// Returns the first line of its message.
+    /// Returns the first line of the message that isn't empty, without invisible characters, cut to 200
+    /// characters.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Returns the author that the commit claims. For display only: nothing vouches for it.
+    /// Returns the author's name, as the commit claims. For display only: nobody has verified it.
     pub fn author(&self) -> &str {
         &self.author
     }
 
-    /// Returns the trailers of its message if an identity of the policy has signed them, and none otherwise.
+    /// Returns the trailers of the message if an identity of the policy has signed the commit, and none
+    /// otherwise.
     pub const fn trailers(&self) -> &Trailers {
         &self.trailers
     }

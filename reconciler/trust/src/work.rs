@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 
-/// Work that a verification did beside reading objects, which an [`Objects`](crate::Objects) can count itself.
+/// Amount of work of a verification, apart from reading objects, which an [`Objects`](crate::Objects) can
+/// count itself.
 ///
-/// A test compares the counts of an input and of one twice as large: work that anybody can cause by a push must
-/// stay in proportion to what was pushed.
+/// A test compares the counts for an input with those for an input twice as large: the work that anybody can
+/// cause by a push must stay in proportion to the size of the push.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Work {
@@ -13,9 +14,10 @@ pub struct Work {
     pub signatures: u64,
     /// YAML values of the policies that were parsed.
     pub yaml_values: u64,
-    /// Members of groups that were compared with other groups or looked up among the usable identities.
+    /// Members of groups that were compared with other groups or checked for a usable key.
     pub members: u64,
-    /// Pairs of a certificate's part and a signature that the `OpenPGP` library may try with each other.
+    /// Pairs of a certificate component and a signature: the `OpenPGP` library may try each signature on each
+    /// component.
     pub certificate_pairs: u64,
     /// Bytes of file names after case folding and Unicode normalization; ASCII names aren't counted.
     pub folded_bytes: u64,
@@ -23,7 +25,7 @@ pub struct Work {
     pub tree_entries: u64,
 }
 
-/// A [`Work`] that grows.
+/// A counter that collects a [`Work`].
 #[derive(Debug, Default)]
 pub(crate) struct WorkCounter(Cell<Work>);
 

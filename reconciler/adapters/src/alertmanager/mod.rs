@@ -25,7 +25,8 @@ const BODY: usize = 512;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The difference of clocks that is ignored: `Date` has whole seconds, and an answer takes a while.
+/// Maximum difference between the clocks that is ignored: `Date` has whole seconds, and a response takes
+/// time.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// One Alertmanager. Each member of a cluster needs its own sink: behind a load balancer, alerts get lost.
@@ -35,7 +36,7 @@ pub struct Alertmanager {
     endpoint: Url,
     client: Client,
     login: Option<Credentials>,
-    /// The Alertmanager's clock minus that of the alerts, as the last answer showed it.
+    /// How far the Alertmanager's clock is ahead of this machine's, according to its last response.
     offset: Mutex<SignedDuration>,
 }
 
@@ -71,14 +72,14 @@ pub enum AlertmanagerAddressError {
     /// Neither http nor https.
     #[error("the address of an Alertmanager must begin with http:// or https://, not {0}://")]
     Scheme(String),
-    /// The HTTP client can't be made.
+    /// The HTTP client can't be created.
     #[error("can't create the HTTP client: {0}")]
     Client(String),
 }
 
 impl Alertmanager {
-    /// Makes the sink for `http://HOST:PORT`, optionally with a path prefix. `USER:PASSWORD@` in the address
-    /// is used to log in and never shown.
+    /// Creates the sink for `http://HOST:PORT`, optionally with a path prefix. `USER:PASSWORD@` in the
+    /// address is used to log in and never shown.
     pub fn new(address: &str) -> Result<Self, AlertmanagerAddressError> {
         let mut base = Url::parse(address)
             .map_err(|error| AlertmanagerAddressError::NotUrl(error.to_string()))?;
@@ -126,8 +127,9 @@ impl Alertmanager {
         self
     }
 
-    /// Sends alerts whose times were put together at `now`, and once more if the answer shows that the
-    /// Alertmanager's clock is another than expected: with the wrong times it may take them for over.
+    /// Sends alerts whose times were computed at `now`. If the response shows that the Alertmanager's clock
+    /// isn't as expected, sends them again with corrected times: with wrong times, the Alertmanager may take
+    /// the alerts for resolved.
     async fn send(
         &self,
         batch: &[Alert],
@@ -151,7 +153,7 @@ impl Alertmanager {
         *self.offset.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends alerts; returns the `Date` of the answer.
+    /// Sends alerts and returns the `Date` of the response.
     async fn send_once(&self, batch: &[Alert]) -> Result<Option<Timestamp>, AlertError> {
         let body = serde_json::to_vec(batch).map_err(|error| AlertError::Refused {
             status: 0,
@@ -226,7 +228,7 @@ impl AlertSink for Alertmanager {
     }
 }
 
-/// Returns the alerts with their times as a clock that is ahead by `offset` shows them.
+/// Returns the alerts with their times moved by `offset`, unless `offset` is within [`TOLERANCE`].
 fn shifted(batch: &[Alert], offset: SignedDuration) -> Cow<'_, [Alert]> {
     if offset.abs() <= TOLERANCE {
         return Cow::Borrowed(batch);
@@ -240,14 +242,15 @@ fn shifted(batch: &[Alert], offset: SignedDuration) -> Cow<'_, [Alert]> {
     Cow::Owned(alerts.collect())
 }
 
-/// Returns the time of an answer: its `Date`, RFC 9110 section 6.6.1.
+/// Returns the time of a response: its `Date`, RFC 9110 section 6.6.1.
 fn date(response: &reqwest::Response) -> Option<Timestamp> {
     let text = response.headers().get(header::DATE)?.to_str().ok()?;
     let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(zoned.timestamp())
 }
 
-/// The retries for a short outage. The loop handles a longer one: it resends all alerts every minute.
+/// Returns the retries for a short outage. During a longer one, the controller's loop resends all alerts
+/// every minute.
 fn blips() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))

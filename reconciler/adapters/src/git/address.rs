@@ -32,18 +32,18 @@ pub enum Address {
 /// A text that isn't a usable address of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// It can't be parsed.
+    /// The address can't be parsed.
     #[error(
         "this isn't the address of a repository; write a folder, file://, ssh://, user@host:path or https://"
     )]
     Unreadable,
-    /// Its scheme isn't supported.
+    /// The scheme of the address isn't supported.
     #[error("{0}:// isn't supported; use ssh:// or https://")]
     Scheme(String),
-    /// It is `http://` to another machine, which would send the fleet's contents unencrypted.
+    /// The address is `http://` to another machine, which would send the fleet's contents unencrypted.
     #[error("http:// to another machine isn't encrypted; use https:// or ssh://")]
     Clear,
-    /// It is `http://` with a login, which would be sent unencrypted.
+    /// The address is `http://` with a login, which would be sent unencrypted.
     #[error("http:// doesn't carry a login; use https://, or leave the login out")]
     ClearLogin,
     /// A part begins with a dash, so that ssh or git would take it for an option.

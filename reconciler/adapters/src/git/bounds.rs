@@ -1,4 +1,4 @@
-//! Judges the sizes of a revision's files without reading them, for hooks.
+//! Checks the sizes of a revision's files without reading the files, for hooks.
 
 use std::collections::HashMap;
 
@@ -13,29 +13,29 @@ use super::objects::ObjectStore;
 /// A bound that a revision exceeds, so that no controller could follow it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BoundExceeded {
-    /// The files that are read exceed a bound together.
+    /// The files that Plumb reads exceed a bound in total.
     #[error("{0}")]
     Files(#[from] FilesError),
     /// The root manifest is too large.
     #[error("{path} {0}", path = ROOT)]
     Root(TooLarge),
-    /// A file is larger than an object that a controller fetches.
+    /// A file is larger than any object that a controller fetches.
     #[error("{path} {large}, so no controller fetches it")]
     Object {
         /// The file's path.
         path: String,
-        /// Its size and the bound.
+        /// The file's size and the bound.
         large: TooLarge,
     },
 }
 
-/// Judges revisions of one repository. A folder that several of them have is measured once.
+/// Checks revisions of one repository. A folder that several revisions share is measured once.
 pub struct RevisionBounds<'a> {
     objects: &'a ObjectStore,
     measured: HashMap<(Oid, Links), FolderSize>,
 }
 
-/// The treatment of symbolic links in a folder.
+/// How symbolic links in a folder are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Links {
     Read,
@@ -46,9 +46,9 @@ enum Links {
 #[derive(Debug, Clone, Default)]
 struct FolderSize {
     files: usize,
-    /// The bytes that are read: a file that is too large isn't.
+    /// Total size in bytes of the files that Plumb reads. It doesn't read a file that is too large.
     bytes: u64,
-    /// A file that no controller fetches, by its path within the folder.
+    /// Path within the folder, and size, of a file that is too large for a controller to fetch.
     unfetched: Option<(String, u64)>,
 }
 
@@ -72,7 +72,7 @@ fn join(folder: &str, path: &str) -> String {
 }
 
 impl<'a> RevisionBounds<'a> {
-    /// Makes a judge of the revisions in an object store.
+    /// Creates a checker for the revisions in an object store.
     pub fn new(objects: &'a ObjectStore) -> Self {
         Self {
             objects,
@@ -80,7 +80,7 @@ impl<'a> RevisionBounds<'a> {
         }
     }
 
-    /// Judges the root tree of a revision.
+    /// Checks the root tree of a revision.
     ///
     /// # Errors
     /// Fails if a bound is exceeded, or a folder can't be read.

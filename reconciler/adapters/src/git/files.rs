@@ -23,13 +23,13 @@ pub const TOTAL: u64 = 512 << 20;
 /// The maximum number of files.
 pub const COUNT: usize = 100_000;
 
-/// The files can't be read.
+/// An error in reading files.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilesError {
     /// A git object is corrupt, missing or too large.
     #[error("{0}")]
     Tree(String),
-    /// All files that are read are larger than [`TOTAL`] together.
+    /// The files that are read are larger than [`TOTAL`] in total.
     #[error("the files have more than {TOTAL} bytes together")]
     Total,
     /// There are more than [`COUNT`] files.
@@ -100,7 +100,7 @@ pub fn tree(objects: &ObjectStore, root: &Oid) -> Result<Files, FilesError> {
     Ok(gathered.files)
 }
 
-/// Reads a file, unless it is larger than one may be.
+/// Reads a file, unless it is larger than [`FILE`].
 fn blob(objects: &ObjectStore, entry: &object::Entry) -> Result<SourceFile, object::WalkError> {
     match objects.size(&entry.id) {
         Some(size) if size > FILE => Ok(SourceFile::TooLarge(TooLarge { size, limit: FILE })),

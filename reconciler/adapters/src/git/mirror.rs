@@ -1,6 +1,6 @@
 //! The bare copy of a repository in the state folder.
 //!
-//! It holds objects and a record of the last complete fetch, in `packed-refs` so that git's own tools can
+//! It contains objects and a record of the last complete fetch, in `packed-refs` so that git's own tools can
 //! read it. A rewound branch removes nothing: old commits stay readable, because one of them may still be
 //! the target of hosts.
 
@@ -127,7 +127,7 @@ impl Mirror {
             .count()
     }
 
-    /// Removes the record of the last fetch, so that the next one gets everything again. The objects stay.
+    /// Removes the record of the last fetch, so that the next fetch gets everything again. The objects stay.
     pub(super) fn forget(&self) -> Result<(), MirrorError> {
         remove(&self.path.join("packed-refs"))
     }
@@ -170,7 +170,7 @@ impl MirrorStore {
         self.path.join("objects/pack")
     }
 
-    /// Reads the refs of the last complete fetch. An unreadable line counts as not fetched.
+    /// Reads the refs of the last complete fetch. A line that can't be parsed counts as not fetched.
     pub(super) fn recorded(&self) -> Result<RecordedRefs, MirrorError> {
         let text = match fs::read_to_string(self.path.join("packed-refs")) {
             Ok(text) => text,

@@ -10,13 +10,14 @@ use super::Repository;
 /// The maximum number of commits to list; nobody reads a longer list.
 const MOST: usize = 1000;
 
-/// The maximum number of the older commit's first parents that are marked as known, to end side branches.
+/// Maximum number of first-parent ancestors of the older commit that are marked as known. The list of a side
+/// branch ends at a known commit.
 const BELOW: usize = 20_000;
 
 /// The maximum length of a committer's address, in characters.
 const ADDRESS: usize = 100;
 
-/// A commit that the newer history has and the older one hasn't.
+/// A commit that is in the newer history and not in the older one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewerCommit {
     /// The commit.
@@ -31,9 +32,9 @@ struct NewerEntry {
 }
 
 impl Repository {
-    /// Lists the commits that `newer` has and `older` hasn't: those of merged branches first, then those of
-    /// the mainline, oldest first. Only first parents of `older` count as known: commits that were merged
-    /// into it are listed too if a later side branch starts from them.
+    /// Lists the commits in the history of `newer` that aren't in that of `older`: the commits of merged
+    /// branches first, then those of the mainline, oldest first. Only first parents of `older` count as
+    /// known: commits that were merged into it are listed too if a later side branch starts from them.
     ///
     /// Returns `None` if `older` isn't on the mainline of `newer`, if a commit can't be read, or if there are
     /// more than 1000.

@@ -15,8 +15,8 @@ const ALLOCATION: usize = 64 << 20;
 /// The maximum capacity of the scratch buffer that is kept between reads, in bytes.
 const ROOM: usize = 1 << 20;
 
-/// The expected lifetime of a store. gix finds packs that arrive later only if it has free slots for them;
-/// it allocates all slots at opening, and allocating and dropping them takes time.
+/// How long a store is expected to be used. gix finds packs that arrive later only if it has free slots for
+/// them; it allocates all slots at opening, and allocating and dropping them takes time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Open {
     /// A command, a hook or a fetch.
@@ -78,7 +78,7 @@ impl ObjectStore {
         })
     }
 
-    /// The hash that names the objects.
+    /// The hash algorithm that names the objects.
     pub fn format(&self) -> ObjectFormat {
         self.format
     }

@@ -85,7 +85,7 @@ pub enum RepositoryError {
         /// The error.
         reason: String,
     },
-    /// A name names no commit here.
+    /// No commit here has this name.
     #[error("{0:?} isn't a commit of this repository")]
     Unknown(String),
     /// A name is ambiguous. It isn't guessed, because whoever may push a tag chooses its name.
@@ -140,17 +140,17 @@ impl Repository {
         Ok(Self { gix, objects })
     }
 
-    /// Its git folder.
+    /// The git folder of the repository.
     pub fn git_dir(&self) -> &Path {
         self.gix.git_dir()
     }
 
-    /// The hash that names its objects.
+    /// The hash algorithm that names the repository's objects.
     pub fn format(&self) -> ObjectFormat {
         self.objects.format()
     }
 
-    /// Its object store.
+    /// The object store of the repository.
     pub fn objects(&self) -> &ObjectStore {
         &self.objects
     }
@@ -201,7 +201,8 @@ impl Repository {
     }
 
     /// Resolves a full or short hash, `HEAD`, a branch, a tag or `X~2` to a commit. An ambiguous name is an
-    /// error; git would prefer a tag to a branch, and both to a short hash, and at most warn.
+    /// error. Git would choose one meaning (a tag before a branch, a branch before a short hash) and at most
+    /// warn.
     pub fn resolve(&self, text: &str) -> Result<Oid, RepositoryError> {
         let unknown = || RepositoryError::Unknown(text.to_owned());
         let commit = |id: Oid| {
@@ -250,8 +251,8 @@ impl Repository {
             found.is_some_and(|found| found.name().as_bstr() == full.as_str())
         };
         let mut meanings: Vec<String> = full.into_iter().filter(is_there).collect();
-        // A name of 7 or more hex digits may be meant as a short hash even if no such object is here: that
-        // is the length of hashes that are shown to people.
+        // A name of 7 or more hex digits may be meant as a short hash even if no such object exists here,
+        // because people are shown hashes of that length.
         let hash = gix::hash::Prefix::from_hex(name).ok();
         let meant = |prefix| {
             name.len() >= 7

@@ -48,7 +48,7 @@ impl SshSigner {
         Self::from_seed(&seed, comment)
     }
 
-    /// Makes the key from a 32-byte seed; the same seed gives the same key.
+    /// Creates the key from a 32-byte seed; the same seed gives the same key.
     pub fn from_seed(seed: &[u8; 32], comment: &str) -> Result<Self, SignError> {
         let pair = Ed25519Keypair::from_seed(seed);
         let key = ssh_key::PrivateKey::new(KeypairData::Ed25519(pair), comment)

@@ -1,7 +1,7 @@
 //! Watches a branch and fetches it into a mirror.
 //!
-//! Two threads do the work, because gix blocks: one talks to the server and may wait for long; the other
-//! reads the mirror, so that a slow server never delays hosts on their way to an accepted revision.
+//! Two threads do the work, because gix blocks. One talks to the server and may wait for long. The other one
+//! reads the mirror, so that a slow server never delays runs of hosts towards an accepted revision.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,7 +55,7 @@ pub struct GitOptions {
 }
 
 impl GitOptions {
-    /// Makes options with the default bounds.
+    /// Creates options with the default bounds.
     pub fn new(url: LoginUrl, reference: impl Into<String>, mirror: impl Into<PathBuf>) -> Self {
         Self {
             url,
@@ -229,15 +229,15 @@ impl Drop for GitSource {
         self.closed.store(true, Ordering::Relaxed);
         self.fetches = None;
         self.reads = None;
-        // Doesn't wait: the watch ends a fetch within moments, and the reader ends after its current job. All
-        // that they write is either complete or absent.
+        // Doesn't wait: the watch ends a fetch within moments, and the reader ends after its current job.
+        // They leave no incomplete writes.
         self.threads.clear();
     }
 }
 
 struct MirrorAccess {
     mirror: Mirror,
-    // Set when an object is missing: the record of the last complete fetch is wrong then.
+    // True if an object is missing, so that the record of the last complete fetch must be wrong.
     incomplete: AtomicBool,
     reference: String,
 }

@@ -1,9 +1,9 @@
 //! The bytes that git stores for the files of a working folder.
 //!
-//! A controller sees only what is in git. Filters (Git LFS, git-crypt) and `eol` put other bytes into a working
-//! folder, so commands that read a folder would judge bytes that are never pushed. No filter's program is run:
-//! what an unchanged file becomes is in the index, and what the two known filters make of a changed one follows
-//! from its bytes.
+//! A controller sees only what is in git. Filters (Git LFS, git-crypt) and `eol` change the bytes in a
+//! working folder, so commands that read a folder would check bytes that are never pushed. This module runs
+//! no filter program. For an unchanged file, it takes the bytes from the index. For a changed one, it
+//! computes the output of the two known filters from the file's bytes.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -36,7 +36,8 @@ enum Conversion {
     Filter,
 }
 
-/// Replaces the bytes of files by those that git stores for them. A folder that is no repository stays as it is.
+/// Replaces the bytes of files by those that git stores for them. Does nothing if the folder isn't a
+/// repository.
 pub(super) fn convert(folder: &Path, files: &mut Files) {
     let Ok(gix) = gix::open_opts(folder, gix::open::Options::isolated()) else {
         return;
@@ -99,7 +100,7 @@ fn stat(path: &Path) -> Option<Stat> {
     Stat::from_fs(&found).ok()
 }
 
-/// Adds an attribute to a conversion; a filter is more than line ends.
+/// Updates a conversion by a git attribute. A filter takes precedence over line ends.
 fn one_more(before: Conversion, name: &str, state: StateRef<'_>) -> Conversion {
     let value = match state {
         StateRef::Value(value) => value.as_bstr(),
@@ -115,23 +116,23 @@ fn one_more(before: Conversion, name: &str, state: StateRef<'_>) -> Conversion {
     }
 }
 
-/// Returns the bytes that git would store for a changed file, if they are others.
+/// Returns the bytes that git would store for a changed file, if they differ from the file's.
 fn converted(bytes: &[u8], conversion: Conversion) -> Option<Vec<u8>> {
     match conversion {
-        // What another program would make of it can't be known without it.
+        // The output of another program can't be known without running it.
         Conversion::None | Conversion::Filter => None,
         Conversion::LineEnds => {
             (bytes.contains(&b'\r') && !bytes.contains(&0)).then(|| bytes.replace(b"\r\n", b"\n"))
         }
-        // The filter leaves a pointer as it is.
+        // The filter doesn't change a file that is a pointer already.
         Conversion::LfsPointer if bytes.starts_with(b"version https://git-lfs.github.com/") => None,
         Conversion::LfsPointer => lfs_pointer(bytes).ok(),
-        // Only the mark counts: nobody here has the key.
+        // Only the header matters: nobody here has the key.
         Conversion::GitCrypt => Some(b"\0GITCRYPT\0".to_vec()),
     }
 }
 
-/// Returns the pointer of a file that is too large to be held.
+/// Returns the Git LFS pointer for a file that is too large to be kept in memory.
 fn pointer(path: &Path) -> io::Result<Vec<u8>> {
     lfs_pointer(File::open(path)?)
 }

@@ -93,26 +93,26 @@ impl Person {
 /// A commit to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCommit {
-    /// Its tree.
+    /// Root tree of the commit.
     pub tree: Oid,
-    /// Its parents, in order.
+    /// Parents of the commit, in order.
     pub parents: Vec<Oid>,
-    /// Its author, who is also its committer.
+    /// Author and committer of the commit.
     pub author: Person,
-    /// Its message.
+    /// Message of the commit.
     pub message: String,
 }
 
 /// An annotated tag of a commit, to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTag {
-    /// Its name, without `refs/tags/`.
+    /// Name of the tag, without `refs/tags/`.
     pub name: String,
-    /// The commit that it names.
+    /// The commit that the tag names.
     pub target: Oid,
-    /// Its tagger.
+    /// Tagger of the tag.
     pub tagger: Person,
-    /// Its message.
+    /// Message of the tag.
     pub message: String,
 }
 

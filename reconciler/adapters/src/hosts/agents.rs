@@ -41,7 +41,7 @@ impl AgentBinary {
     }
 }
 
-/// The architectures, as `uname -m` prints them, that are tried if a host's is unknown.
+/// The architectures, as `uname -m` prints them, that are tried if the host's architecture is unknown.
 const KNOWN: [&str; 7] = [
     "x86_64", "aarch64", "armv7l", "i686", "riscv64", "ppc64le", "s390x",
 ];
@@ -66,14 +66,14 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// Makes an empty set of agents.
+    /// Creates an empty set of agents.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Finds the agents beside a program: in `agents/ARCH/plumb-agent` in its folder, then in the cargo
-    /// target folder that contains its folder, where `cargo agents` puts them, then in the system package's
-    /// folder.
+    /// Finds the agents beside a program. Searches `agents/ARCH/plumb-agent` in the program's folder, then
+    /// the cargo target folder that contains that folder (`cargo agents` puts agents there), then the system
+    /// package's folder.
     pub fn beside(program: &Path) -> Self {
         let folder = program.parent().unwrap_or(Path::new("/"));
         Self::default()

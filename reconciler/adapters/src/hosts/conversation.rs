@@ -21,9 +21,11 @@ use super::untrusted::{self, Refusal};
 /// The time limits for a silent agent.
 #[derive(Debug, Clone, Copy)]
 pub struct AgentTimeouts {
-    /// The limit before the answer to a question, for which the agent may observe the whole machine.
+    /// Maximum time until the response to a request other than an apply. For an observation, the agent may
+    /// have to read the whole machine.
     pub answer: Duration,
-    /// The limit during an apply; the agent sends progress every ten seconds in long steps.
+    /// Maximum time without a message during an apply. In long steps, the agent sends progress every ten
+    /// seconds.
     pub sign_of_life: Duration,
 }
 
@@ -39,7 +41,7 @@ impl Default for AgentTimeouts {
 /// An agent that ended before it sent a response.
 #[derive(Debug)]
 pub(super) struct FailedStart {
-    /// The known facts about its end.
+    /// How the agent ended, as far as known.
     pub(super) exit_info: ExitInfo,
     /// The output that came instead of a frame, if any.
     pub(super) said: Option<String>,
@@ -50,18 +52,18 @@ pub(super) struct FailedStart {
 /// The rule for sending a request again when it is unknown whether the agent received it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResendRule {
-    /// The request only reads.
+    /// The request may be sent again, because it only reads.
     May,
-    /// The request changes the host.
+    /// The request must not be sent again, because it changes the host.
     MayNot,
 }
 
-/// The maker of a line, which handles an agent that fails at once.
+/// The source of a line. It handles an agent that ends before its first response.
 pub(super) trait Origin: Send {
-    /// Repairs what kept the agent from starting and returns a new line, or returns the error.
+    /// Repairs the cause of the failed start and returns a new line, or returns the error.
     fn revive(&mut self, end: FailedStart) -> BoxFuture<'_, Result<Line, HostError>>;
 
-    /// Takes back a usable line at the end of a conversation.
+    /// Takes back a line that is still usable when the conversation ends.
     fn park(self: Box<Self>, line: Line);
 }
 
@@ -72,7 +74,8 @@ enum LineState {
     New,
     /// A response has arrived, and no request is open.
     Proven,
-    /// A request is open or was abandoned: a late response would be taken for that of the next request.
+    /// A request is open or was abandoned. The line can't be used again: a late response would be taken for
+    /// that of the next request.
     Open,
     /// The line can't be used any more.
     Over,
@@ -158,7 +161,8 @@ impl Conversation {
         }
     }
 
-    /// Sends the request once. The outer error is the line's, the inner result is the agent's answer.
+    /// Sends the request once. The outer result is an error if the line failed; the inner result is the
+    /// agent's answer.
     async fn attempt<T: Send>(
         &mut self,
         sending: &EncodedRequest,
@@ -201,8 +205,8 @@ impl Conversation {
                             Err(refusal) => return Err(RequestFailure::Final(broken(refusal))),
                         },
                     };
-                    // The agent answered before it got the whole request: it would take the rest for the next
-                    // one.
+                    // If the agent answered before it received the whole request, it would take the rest for
+                    // the next request.
                     self.standing = if whole {
                         LineState::Proven
                     } else {

@@ -30,7 +30,8 @@ impl EncodedRequest {
         Ok(Self { contents, message })
     }
 
-    /// Returns the bytes in pieces. It copies contents piece by piece, so that a large one isn't held twice.
+    /// Returns the bytes in pieces. It copies contents piece by piece, so that a large one isn't in memory
+    /// twice.
     pub(super) fn pieces(&self) -> impl Iterator<Item = Vec<u8>> + Send + '_ {
         let contents = self.contents.iter().flat_map(|(digest, bytes)| {
             let mut first = Vec::with_capacity(37);

@@ -1,4 +1,4 @@
-//! A line to an agent: a byte stream in each direction, and the facts about its end.
+//! A line to an agent: a byte stream in each direction, and how the agent ended.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ pub(super) trait Incoming: Send {
     /// Cancel-safe: dropping the future loses no bytes.
     fn receive<'a>(&'a mut self, into: &'a mut Vec<u8>) -> BoxFuture<'a, io::Result<usize>>;
 
-    /// Returns the facts about the end. Call it after [`receive`](Self::receive) returned 0 or an error.
+    /// Returns how the agent ended. Call it after [`receive`](Self::receive) returned 0 or an error.
     fn exit_info(&mut self) -> BoxFuture<'_, ExitInfo>;
 }
 
@@ -38,14 +38,14 @@ pub(super) enum Exit {
     Signal(String),
 }
 
-/// The facts about an agent's end.
+/// How an agent ended.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ExitInfo {
     /// The exit status or signal, if known.
     pub(super) exit: Option<Exit>,
     /// The last bytes of its standard error.
     pub(super) stderr: Tail,
-    /// Another cause, such as the end of the connection.
+    /// Another cause of the end, such as the loss of the connection.
     pub(super) cause: Option<String>,
 }
 

@@ -32,8 +32,8 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// Makes a connector that runs `program` as the agent of `local` and `sandbox` hosts, and places `agents`
-    /// on hosts over SSH.
+    /// Creates a connector that runs `program` as the agent of `local` and `sandbox` hosts, and installs
+    /// `agents` on hosts over SSH.
     pub fn new(program: Program, agents: Agents, settings: Settings) -> Self {
         Self {
             program,

@@ -44,7 +44,7 @@ impl Program {
     }
 }
 
-/// The time limit for an ended program's exit status, and then for the rest of its standard error.
+/// Maximum wait for an ended program's exit status, and then for the rest of its standard error.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Starts the agent of this machine, with sudo if this process isn't root.
@@ -59,7 +59,7 @@ pub(super) fn local(host: &HostName, program: &Program) -> Result<(Line, Process
     }
 }
 
-/// Starts an agent whose machine is the folder `root`.
+/// Starts an agent that treats the folder `root` as its machine.
 pub(super) fn sandbox(
     host: &HostName,
     program: &Program,
@@ -196,7 +196,8 @@ enum User {
     Own,
 }
 
-/// The maker of a line to a process. It never starts a second one: it only explains the failure.
+/// The source of a line to a local process. It doesn't start a second process after a failure, but explains
+/// the failure.
 pub(super) struct Process {
     host: HostName,
     user: User,
@@ -231,7 +232,8 @@ impl Origin for Process {
         Box::pin(async move { Err(error) })
     }
 
-    /// Drops the line, and the process ends with its standard input: starting another takes milliseconds.
+    /// Drops the line. That closes the process's standard input, which ends the process. Starting another one
+    /// takes only milliseconds.
     fn park(self: Box<Self>, line: Line) {
         drop(line);
     }

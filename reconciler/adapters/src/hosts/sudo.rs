@@ -1,4 +1,5 @@
-//! Reads sudo's refusals. It has no exit status of its own for them, so its words in the C locale tell.
+//! Recognizes refusals by sudo. sudo has no exit status of its own for them, so this matches its messages in
+//! the C locale.
 
 use plumb_core::ports::SudoRefusal;
 
@@ -9,7 +10,7 @@ pub(super) fn refusal(end: &ExitInfo) -> Option<SudoRefusal> {
     let words = end.stderr.text();
     let says = |text: &str| words.contains(text);
     match end.exit {
-        // The words of `sh`, `bash` and `env`.
+        // The messages of `sh`, `bash` and `env`.
         Some(Exit::Status(127)) if says("sudo") && (says("not found") || says("No such file")) => {
             Some(SudoRefusal::NotInstalled)
         }
@@ -33,7 +34,7 @@ pub(super) fn refusal(end: &ExitInfo) -> Option<SudoRefusal> {
 pub(super) fn reason(refusal: SudoRefusal, end: &ExitInfo) -> String {
     match refusal {
         SudoRefusal::NotAllowed => "its sudoers doesn't allow it to run /bin/sh".to_owned(),
-        // sudo says so too where no rule allows anything.
+        // sudo also says this if no rule allows the user anything.
         SudoRefusal::PasswordRequired => {
             "a password is required, because no rule of its sudoers allows /bin/sh without one"
                 .to_owned()

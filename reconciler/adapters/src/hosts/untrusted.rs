@@ -14,12 +14,12 @@ use plumb_api::{Address, Digest};
 const SHORT: usize = 512;
 /// The maximum length of a file's text that may be shown, in bytes.
 const TEXT: usize = 64 << 10;
-/// The maximum number of losses of one change.
+/// Maximum number of losses that one difference may list.
 const LOSSES: usize = 8;
 /// The maximum number of resources in an answer.
 const RESOURCES: usize = 100_000;
 
-/// The most warnings that are taken from a report.
+/// Maximum number of warnings that are taken from a report.
 const WARNINGS: usize = 20;
 
 /// The reason for rejecting an answer, as a phrase.
@@ -131,7 +131,7 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
             // Without a base, the request holds the full desired state. With a base, every resource may be
             // part of the state unless the request removes it.
             DifferenceState::Differs => dropped || asked.base.is_none() && !desired,
-            // It may be a resource of the ledger that is to be given back.
+            // It may be a resource of the ledger that is to be removed, or whose original is to be restored.
             DifferenceState::Unsupported(_) | DifferenceState::Unobservable(_) => false,
         };
         if foreign {

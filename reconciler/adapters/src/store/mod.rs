@@ -31,8 +31,8 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens the store in `folder`, and creates the folder with mode 0700 if it is missing.
     ///
-    /// The store locks its file until it is dropped: a second one gets [`StoreError::Busy`]. After a failed
-    /// job the lock is free until the next job reopens the file.
+    /// The store locks its file until it is dropped; opening the file again returns [`StoreError::Busy`].
+    /// After a failed job, the lock is free until the next job reopens the file.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         prepare(folder).map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => StoreError::Denied {

@@ -1,5 +1,5 @@
-//! The batches of a run. For each, the agent observes, decides, writes intents and applies; `verify` observes
-//! again.
+//! Carries out the batches of a run. For each batch, the agent observes the resources, computes the changes,
+//! writes intents to the journal and applies the changes; `verify` then observes the resources again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -19,7 +19,8 @@ use crate::provider::{
 };
 
 impl Run<'_> {
-    /// Carries out all changes as far as possible; an error says why the run stopped.
+    /// Carries out as many changes of the plan as possible. An error gives the reason why the run stopped
+    /// early.
     pub(super) fn drive(&mut self) -> Result<()> {
         loop {
             while let Some(batch) = self.next_batch() {
@@ -32,7 +33,8 @@ impl Run<'_> {
         }
     }
 
-    /// Skips the changes whose dependencies failed, then returns those that can be done next.
+    /// Skips the changes whose dependencies failed. Returns the indices of the next changes that can be made
+    /// together, or `None` if no change is ready.
     fn next_batch(&mut self) -> Option<Vec<usize>> {
         let settling: BTreeSet<usize> = self.settling.iter().map(|work| work.step).collect();
         let mut outcomes: BTreeMap<ChangeId, Option<Outcome>> = BTreeMap::new();
@@ -60,7 +62,7 @@ impl Run<'_> {
         let chosen = lanes()
             .find(|lane| !matches!(lane, Lane::Last(_)))
             .or_else(|| lanes().min())?;
-        // A later lane reads what is still settling.
+        // A later lane reads resources that are still settling, so it has to wait.
         let lane_of = |place: &usize| {
             let kind = self.steps[*place].change.address.kind();
             provider::of(kind).lane()
@@ -77,7 +79,8 @@ impl Run<'_> {
         )
     }
 
-    /// Fails if the next change may not be made: the controller is gone, or no longer holds the host.
+    /// Fails if the run must not make its next change: the connection to the controller is lost, or another
+    /// controller or epoch has taken over the host.
     pub(super) fn gate(&self) -> Result<()> {
         if self.wire.is_gone() {
             return fail(
@@ -102,7 +105,7 @@ impl Run<'_> {
         self.journal.as_ref().map_or(Ok(()), Journal::sync)
     }
 
-    /// Observes steps, with fresh accounts and units.
+    /// Observes the resources of the given steps again, after reloading accounts and unit states.
     pub(super) fn look(&mut self, places: &[usize]) -> Vec<Result<Observed>> {
         let items: Vec<Item<'_>> = places
             .iter()
@@ -165,7 +168,8 @@ impl Run<'_> {
         stopped.map_or(Ok(()), Err)
     }
 
-    /// Returns the work that a step needs on the observed host, or `None` if it needs none.
+    /// Compares an observed resource with the step's spec. Returns the change to make, or `None` if the
+    /// resource is already as desired.
     fn judge(&self, place: usize, observed: Result<Observed>) -> Result<Option<Doing>> {
         let step = &self.steps[place];
         let observed = observed?;
@@ -177,7 +181,8 @@ impl Run<'_> {
         if fields.is_empty() || step.digest.is_some() && left_alone(spec, entry, &fields) {
             return Ok(None);
         }
-        // If an earlier change of the plan decides this state, the precondition can't describe it.
+        // If an earlier change of the plan determines this resource's state, the plan couldn't compute its
+        // precondition.
         let exact = step.change.certainty == Certainty::Exact;
         if let Some(expected) = step.change.precondition.filter(|_| exact) {
             let found = observed
@@ -206,8 +211,8 @@ impl Run<'_> {
         }))
     }
 
-    /// Fails the changes that the host refuses as it is now, and returns the others without the fields that it
-    /// refuses.
+    /// Marks as failed each change that the host refuses as a whole. Returns the other changes, without the
+    /// fields that the host refuses.
     fn admit(&mut self, mut doing: Vec<Doing>) -> Vec<Doing> {
         for work in &mut doing {
             if self.steps[work.step].digest.is_none() {
@@ -255,8 +260,8 @@ impl Run<'_> {
         admitted
     }
 
-    /// Writes the intents to the journal and syncs it. Stores the originals of resources that Plumb changes
-    /// for the first time.
+    /// Stores the originals of resources that Plumb changes for the first time, writes the intents to the
+    /// journal and syncs it. Returns the changes whose intent was written.
     fn intend(&mut self, doing: Vec<Doing>) -> Result<Vec<Doing>> {
         let mut intents = Vec::new();
         let mut intended = Vec::new();
@@ -313,7 +318,8 @@ impl Run<'_> {
             }
             rest = later;
         }
-        // Each kind's closing step, done once per batch. If it fails, every change of that kind fails.
+        // Run the closing step of each resource type, once per batch. If it fails, every change of that type
+        // fails.
         for kind in kinds.iter().collect::<BTreeSet<_>>() {
             let done = |work: &Doing| {
                 self.steps[work.step].change.address.kind() == *kind
@@ -338,7 +344,7 @@ impl Run<'_> {
         stopped
     }
 
-    /// Returns the number of changes, from the first on, that are done in one step.
+    /// Returns how many changes, counted from the first, the provider applies in one call.
     fn in_one_step(&self, doing: &[Doing]) -> usize {
         let kind = |work: &Doing| self.steps[work.step].change.address.kind();
         let Some(first) = doing.first().map(kind) else {
@@ -355,7 +361,7 @@ impl Run<'_> {
         }
     }
 
-    /// Hands changes of one kind to their provider.
+    /// Passes changes of one type to their provider, and stores the effect of each change.
     fn perform(&mut self, doing: &mut [Doing]) {
         let mut work = Vec::new();
         for doing in doing.iter_mut() {
@@ -393,7 +399,9 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the record of a start or a reload, which must be in the journal at once.
+    /// Returns the journal record for a service or command that was just started or reloaded, or `None` for
+    /// other changes. This record must be on disk before the next change, so that a later run doesn't repeat
+    /// the start.
     fn started(&self, work: &Doing) -> Option<Record> {
         let step = &self.steps[work.step];
         let Some(Ok(effect @ (Effect::Started | Effect::Reloaded))) = &work.effect else {
@@ -421,7 +429,8 @@ impl Run<'_> {
     }
 }
 
-/// Returns the steps that are done only now, because the change makes the resource.
+/// Returns the steps that belong to the creation of a resource, such as making a user's home. Returns none if
+/// the resource exists already.
 fn creation_steps(spec: &Spec, work: &Doing) -> BTreeSet<CreationStep> {
     if work.observed.exists() || spec.wants_absent() {
         return BTreeSet::new();
@@ -429,8 +438,9 @@ fn creation_steps(spec: &Spec, work: &Doing) -> BTreeSet<CreationStep> {
     provider::of(spec.kind()).creation_steps(spec)
 }
 
-/// Returns the spec without the fields that differ and that the plan doesn't name, or `None` if there are
-/// none. Drift that is held back stays, even if other fields of the resource change.
+/// Returns the spec without the fields that differ from the host but that the plan doesn't change, or `None`
+/// if there are no such fields. This way, drift that the plan leaves alone stays, even if the run changes
+/// other fields of the resource.
 fn spared(step: &Step<'_>, entry: Option<&Entry>, observed: &Observed) -> Option<Spec> {
     let change = step.change;
     let exact = change.op == Op::Update && change.certainty == Certainty::Exact;

@@ -17,8 +17,9 @@ use crate::sys::{Attributes, Sys};
 use crate::undesired::inherited;
 
 impl Run<'_> {
-    /// True if the ledger has no original of this resource, or the change overwrites the file and the
-    /// original's content isn't stored yet.
+    /// True if the agent must capture the original of this resource before the change. That is so if the
+    /// ledger has no original yet, or if the change overwrites the file and the content of its original isn't
+    /// stored yet. False if the resource isn't desired or its type has no originals.
     fn needs_original(&self, work: &Doing) -> Result<bool> {
         let step = &self.steps[work.step];
         let keeps = provider::of(step.change.address.kind()).give_back();
@@ -38,8 +39,8 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the originals of a batch: `None` for a resource whose original is stored already or isn't
-    /// needed.
+    /// Returns the original to store for each change of a batch, or `None` if the original is stored already
+    /// or isn't needed.
     pub(super) fn capture(&self, doing: &[Doing]) -> Vec<Result<Option<Original>>> {
         let needed: Vec<Result<bool>> =
             doing.iter().map(|work| self.needs_original(work)).collect();
@@ -89,7 +90,8 @@ impl Run<'_> {
         ObserveContext::new(self.sys, &self.ledger.owners, inputs, items).observe(items)
     }
 
-    /// Returns the originals that new resources take over from another name of the same thing.
+    /// Returns the originals that new resources take over from an earlier address of the same thing on the
+    /// host.
     fn inherited(&self, items: &[Item<'_>]) -> BTreeMap<Address, Original> {
         if items.is_empty() {
             return BTreeMap::new();
@@ -111,8 +113,8 @@ impl Run<'_> {
             .and_then(|entry| entry.original.clone());
         let wanted = earlier.as_ref().and_then(kept_content);
         let path = address.kind().path(address.name()).unwrap_or_default();
-        // The first original counts as long as its bytes can be had: from the host, or, if that drifted
-        // since, from the content that the controller sent to restore it.
+        // The first original counts as long as its content is available: on the host itself or, if the file
+        // has drifted since, among the contents that the controller sent to restore it.
         if let (Some(earlier), Some(wanted)) = (earlier, wanted) {
             if kept_content(&original) == Some(wanted) {
                 original = earlier;
@@ -142,8 +144,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Returns the records of `plan.confirm`: resources that are as desired without a change, or that are new
-    /// to the ledger.
+    /// Returns the records for the addresses in `plan.confirm`: resources that are as desired without a
+    /// change, or that the ledger doesn't have yet.
     pub(super) fn confirmations(&self) -> Vec<Record> {
         let confirmed: Vec<_> = self
             .request
@@ -160,7 +162,7 @@ impl Run<'_> {
         let specs: Vec<(&Address, Spec)> = confirmed
             .iter()
             .filter_map(|(address, leaf)| {
-                // Only the resource's own spec shows if its inputs were read.
+                // Only an observation with the resource's own spec shows if it has read its inputs.
                 if has_inputs(address, &leaf.spec) {
                     return Some((*address, leaf.spec.clone()));
                 }
@@ -204,8 +206,8 @@ impl Run<'_> {
             .collect()
     }
 
-    /// Returns the input marks of a resource that something else started: the recorded ones, and the current
-    /// ones for inputs that the ledger has none of.
+    /// Returns the input marks to record for a resource that something other than Plumb started: the marks
+    /// that the ledger has, and the current marks of all other inputs.
     fn confirmed_inputs(
         &self,
         address: &Address,
@@ -226,14 +228,15 @@ impl Run<'_> {
     }
 }
 
-/// True if the change replaces or removes the current bytes.
+/// True if the change replaces or removes the current bytes of a file.
 fn overwrites(work: &Doing) -> bool {
     work.fields
         .iter()
         .any(|change| change.field == "content" || change.field == "state")
 }
 
-/// Returns the original: the observed state, the attributes at its path, and the missing folders above it.
+/// Returns the original of a resource: the observed state, the attributes of the file at its path, and the
+/// missing folders above that path.
 fn original(sys: &Sys, address: &Address, observed: Observed) -> Result<Original> {
     let path = address.kind().path(address.name());
     let exists = observed.exists();

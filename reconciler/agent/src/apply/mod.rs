@@ -1,5 +1,5 @@
-//! Applies a plan, in its order and in batches where types allow. Every change needs the lock, a valid fence,
-//! and its intent on disk.
+//! Applies a plan in its order, and in batches where resource types allow it. Before each change, the run
+//! must hold the host's lock, its fence must be valid, and the intent of the change must be on disk.
 
 mod batch;
 mod capture;
@@ -30,15 +30,16 @@ use crate::sys::{Accounts, Sys};
 use crate::undesired::give_backs;
 use crate::wire::Wire;
 
-/// The time that a run waits for the one before it, which has just been superseded.
+/// Maximum time that a run waits for the host's lock. An earlier run that this one has superseded may hold
+/// the lock until its current change ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One change of the plan, with its spec and its outcome.
 struct Step<'a> {
     change: &'a Change,
-    /// The desired spec, or the one that restores the original.
+    /// The desired spec, or the spec that restores the original.
     spec: Cow<'a, Spec>,
-    /// The desired spec's digest, or `None` if the resource isn't desired any more.
+    /// Digest of the desired spec. `None` if nothing desires the resource any more.
     digest: Option<Digest>,
     outcome: Option<Outcome>,
 }
@@ -54,14 +55,14 @@ struct Run<'a> {
     journal: Option<Journal>,
     context: ApplyContext<'a>,
     steps: Vec<Step<'a>>,
-    /// Changes that were made and have to settle.
+    /// Changes that were made and must settle before they are verified.
     settling: Vec<Doing>,
-    /// The time for which the run only waited for changes to settle.
+    /// Total time that the run spent only waiting for changes to settle.
     waited: Duration,
 }
 
 impl Step<'_> {
-    /// Returns the reason for which it has its spec.
+    /// Returns whether the step's spec is desired or restores the original.
     fn direction(&self) -> Direction {
         match self.digest {
             Some(_) => Direction::Desired,
@@ -70,32 +71,34 @@ impl Step<'_> {
     }
 }
 
-/// A step under way: its observed state, its differences, and the ledger's entry before its intent.
+/// A change that the run is carrying out: the observed state, the differing fields, and the ledger's entry
+/// before the intent was written.
 struct Doing {
     step: usize,
-    /// The step's spec without the fields whose drift is held back, if there are any.
+    /// The step's spec without the fields whose drift the plan leaves alone. `None` if there are no such
+    /// fields.
     spare: Option<Spec>,
     observed: Observed,
     fields: Vec<FieldChange>,
-    /// Fields that differ too and that the host refuses; `fields` doesn't have them.
+    /// Further fields that differ but that the host refuses to change. They aren't in `fields`.
     refused: Vec<RefusedField>,
     before: Option<Entry>,
     original: Option<Original>,
-    /// The marks of its inputs at the moment of its start.
+    /// Marks of the resource's inputs just before the change was made.
     inputs: Option<BTreeMap<Address, Digest>>,
     effect: Option<Result<Effect>>,
-    /// The time of the change.
+    /// The time at which the change was made.
     since: Instant,
 }
 
 impl Doing {
-    /// Returns the spec to apply: the step's spec without the fields that are held back.
+    /// Returns the spec to apply: the step's spec without the fields whose drift the plan leaves alone.
     fn spec<'b>(&'b self, step: &'b Step<'_>) -> &'b Spec {
         self.spare.as_ref().unwrap_or(&step.spec)
     }
 }
 
-/// Carries out a plan.
+/// Carries out a plan and returns the report.
 pub(crate) fn run(
     sys: &Sys,
     home: &Home,
@@ -132,7 +135,7 @@ pub(crate) fn run(
         temporary.clone(),
     );
     let journal = if steps.is_empty() {
-        // Nothing can be left half done: only the ledger is written, in one step.
+        // Without changes, no journal is needed: the run only writes the ledger, in one step.
         ledger.absorb(&Record::Begin(begin));
         None
     } else {
@@ -206,8 +209,8 @@ pub(crate) fn run(
     })
 }
 
-/// Rejects a request whose controller doesn't know the revision that the host ran last. A host never goes
-/// back by itself.
+/// Rejects a request whose lineage doesn't name the revision that the host applied last, so that a host never
+/// goes back to an older revision by accident.
 fn check_lineage(ledger: &Ledger, request: &Apply) -> Result<()> {
     let Some(newest) = &ledger.revision else {
         return Ok(());
@@ -233,7 +236,7 @@ fn check_lineage(ledger: &Ledger, request: &Apply) -> Result<()> {
     .hint("going back needs a signed commit with a `Rollback-To:` trailer"))
 }
 
-/// Pairs the plan's changes with their specs. Rejects an inconsistent plan as a whole.
+/// Pairs each change of the plan with its spec. Rejects the whole plan if it is inconsistent.
 fn steps<'a>(
     sys: &Sys,
     changes: &'a [Change],

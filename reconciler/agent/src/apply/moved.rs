@@ -1,5 +1,6 @@
-//! Finds what a run's changes moved in other resources: a file whose owner got another number, a group that
-//! went with a user. The next plan puts it right as intent; it is no drift.
+//! Finds the fields of other resources that a run's changes altered: a file whose owner got another uid, or a
+//! group that `userdel` removed together with its user. These differences aren't drift, and the next plan
+//! corrects them as intent.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +14,9 @@ use crate::observe::left_alone;
 use crate::provider::{self, Inputs, Item, ObserveContext};
 
 impl Run<'_> {
-    /// Records the fields of confirmed resources that differ now and didn't when the run began. `differing`
-    /// has those that differed then. Fails if there are any: the host isn't as desired until the next run.
+    /// Records fields of confirmed resources that differ now but didn't when the run began. `differing` lists
+    /// the resources that differed at the beginning. Fails if there are such fields, because the host isn't
+    /// as desired until the next run.
     pub(super) fn note_moved(&mut self, differing: &BTreeSet<Address>) -> Result<()> {
         let reaches_others = self.steps.iter().any(|step| {
             step.outcome == Some(Outcome::Applied)
@@ -74,7 +76,7 @@ impl Run<'_> {
             self.ledger.absorb(record);
         }
         let failed = |step: &Step<'_>| matches!(step.outcome, Some(Outcome::Failed(_)));
-        // A failure is tried again anyway.
+        // The controller retries a run that has failed changes anyway.
         if moved.is_empty() || self.steps.iter().any(failed) {
             return Ok(());
         }

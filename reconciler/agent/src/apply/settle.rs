@@ -1,4 +1,5 @@
-//! Waits until changes have settled: for all of a run's at once, after everything that doesn't depend on them.
+//! Waits until the changes of a run have settled. The run first makes all changes that don't depend on them,
+//! and then waits for all of them together.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -10,11 +11,11 @@ use super::{Doing, Run};
 use crate::error::Result;
 use crate::provider::{self, Poll, Settling, SettlingItem};
 
-/// The longest time between two looks at whether another controller holds the host by now.
+/// Maximum time between two checks whether another controller has taken over the host.
 const GATE: Duration = Duration::from_secs(1);
 
 impl Run<'_> {
-    /// True if a change was made and isn't over yet.
+    /// True if a change was made and has to settle before it can be verified.
     pub(super) fn has_to_settle(&self, work: &Doing) -> bool {
         let kind = self.steps[work.step].change.address.kind();
         let settling = provider::of(kind).settling();
@@ -23,7 +24,7 @@ impl Run<'_> {
             && settling.is_some_and(|settling| settling.has_to_settle(&work.fields))
     }
 
-    /// Waits until all changes have settled, failed or used up their time; then verifies them.
+    /// Waits until each change has settled, failed or reached its time limit, then verifies all of them.
     pub(super) fn settle(&mut self) -> Result<()> {
         let begun = Instant::now();
         let mut doing = std::mem::take(&mut self.settling);
@@ -40,8 +41,8 @@ impl Run<'_> {
         self.verify(doing)
     }
 
-    /// Looks at the open changes, and leaves those open that may still settle. Returns the time until the next
-    /// look.
+    /// Polls the changes that haven't settled, and removes from `open` those that have settled or failed.
+    /// Returns the delay before the next poll.
     fn poll(&self, doing: &mut [Doing], open: &mut BTreeSet<usize>) -> Duration {
         let mut pause = GATE;
         let kind_of = |doing: &Doing| self.steps[doing.step].change.address.kind();
@@ -75,7 +76,8 @@ impl Run<'_> {
         pause
     }
 
-    /// Returns the result of each item whose wait is over.
+    /// Returns the result of each change that has settled, failed or reached its time limit, and `None` for
+    /// changes that may still settle. Lowers `pause` to the shortest delay that they request.
     fn over(
         &self,
         settling: &dyn Settling,

@@ -1,4 +1,5 @@
-//! Checks the disk space of the ledger, so that a run meets a full or read-only disk before its first change.
+//! Checks the disk space for the ledger, so that a run fails before its first change if the disk is full or
+//! read-only.
 
 use plumb_api::Address;
 use plumb_api::report::{AgentError, ErrorCode};
@@ -9,10 +10,11 @@ use super::Step;
 use crate::book::{Desired, Home, Ledger, RESERVE};
 use crate::error::{Result, fail};
 
-/// A generous bound for a record's size without its spec, in bytes.
+/// Maximum size of a ledger record without its spec, in bytes; generously rounded up.
 const PER_CHANGE: u64 = 4096;
 
-/// Returns the bytes that the ledger may need; the journal needs as many.
+/// Returns the maximum number of bytes that the ledger can need after this run. The journal needs at most the
+/// same.
 pub(super) fn room(
     ledger: &Ledger,
     steps: &[Step<'_>],
@@ -31,13 +33,13 @@ pub(super) fn room(
     size(ledger) + specs + confirmed + (64 << 10)
 }
 
-/// Returns the length of a value as JSON.
+/// Returns the length of a value in JSON, in bytes.
 fn size<T: Serialize>(value: &T) -> u64 {
     serde_json::to_vec(value).map_or(0, |bytes| bytes.len() as u64)
 }
 
-/// Checks that the ledger's file system is writable and has its reserve. Other file systems concern only the
-/// changes that lie on them.
+/// Fails if the ledger's file system is read-only, has less than [`RESERVE`] bytes free, or has no free
+/// inode. Other file systems are checked for each change that writes to them.
 pub(super) fn check(home: &Home) -> Result<()> {
     let room = home.dir().room()?;
     let path = crate::book::PATH;

@@ -1,4 +1,5 @@
-//! The end of a batch: the agent observes again, judges each change and records its outcome.
+//! Ends a batch: the agent observes the resources again, determines the outcome of each change and records
+//! it.
 
 use plumb_api::plan::FieldChange;
 use plumb_api::read_back::ReadBacks;
@@ -13,7 +14,8 @@ use crate::observe::differing;
 use crate::provider::{self, Batch, Effect, RefusedField, is_refused, of_refused};
 
 impl Run<'_> {
-    /// Observes the changed resources again, records the outcomes and reports them.
+    /// Observes the changed resources again, records the outcomes in the ledger and reports them to the
+    /// controller.
     pub(super) fn verify(&mut self, doing: Vec<Doing>) -> Result<()> {
         let (acted, stopped): (Vec<Doing>, Vec<Doing>) =
             doing.into_iter().partition(|work| work.effect.is_some());
@@ -49,8 +51,8 @@ impl Run<'_> {
         }
     }
 
-    /// Judges a change by a new observation. Returns the outcome, and the values that the host shows in
-    /// another form than they were written.
+    /// Determines the outcome of a change from a new observation. Also returns the values that the host shows
+    /// in another form than Plumb wrote them.
     fn outcome(&self, work: &Doing, observed: &Result<Observed>) -> (Outcome, ReadBacks) {
         let address = &self.steps[work.step].change.address;
         let plain = |outcome| (outcome, ReadBacks::default());
@@ -66,13 +68,14 @@ impl Run<'_> {
         rest.retain(|change| !is_refused(&work.refused, &change.field));
         match &work.effect {
             Some(Ok(Effect::Left)) => plain(Outcome::Applied),
-            // The batch failed, but this resource is as desired.
+            // The batch failed as a whole, but this resource is as desired.
             Some(Err(_)) if rest.is_empty() && provider.batch() == Batch::Whole => {
                 plain(Outcome::Applied)
             }
             Some(Err(error)) => plain(Outcome::Failed(error.clone())),
             Some(Ok(_)) => {
-                // A value that moved and isn't the desired one is what the host made of it.
+                // If a value changed but isn't the desired one, it is the form that the host gave to the
+                // desired value.
                 let (made, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|change| {
                     let before = work.fields.iter().find(|old| old.field == change.field);
                     provider.read_back_fields().contains(&change.field.as_str())
@@ -88,7 +91,8 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the record of a step whose resource is as desired.
+    /// Returns the record for a step whose resource is as desired: confirmed or, if nothing desires it any
+    /// more, forgotten.
     pub(super) fn settled(
         &self,
         place: usize,
@@ -119,7 +123,8 @@ impl Run<'_> {
         }
     }
 
-    /// Adds the records that need no change of the host, in memory: confirmed and forgotten resources.
+    /// Adds the records that need no change of the host to the ledger in memory: confirmed and forgotten
+    /// resources, and the target if every resource is confirmed.
     pub(super) fn settle_ledger(&mut self, stopped: Option<&AgentError>) {
         let mut records = self.confirmations();
         for address in &self.request.plan.forget {
@@ -143,8 +148,8 @@ impl Run<'_> {
     }
 }
 
-/// Returns the outcome of a change with the fields that the host refused: it failed, whatever became of the
-/// others.
+/// Returns the outcome of a change, given the fields that the host refused: if there are any, the change
+/// failed, even if its other fields were applied.
 fn with_refused(outcome: Outcome, refused: &[RefusedField]) -> Outcome {
     let error = match &outcome {
         Outcome::Failed(error) => Some(error),
@@ -156,8 +161,8 @@ fn with_refused(outcome: Outcome, refused: &[RefusedField]) -> Outcome {
     }
 }
 
-/// Returns the error for a resource that was changed and still differs. Nobody else is blamed: nothing here
-/// shows who keeps the value.
+/// Returns the error for a resource that still differs after its change. The error names no culprit, because
+/// the agent can't tell what keeps the value.
 fn unchanged(address: &Address, rest: &[FieldChange]) -> AgentError {
     let fields: Vec<String> = rest.iter().map(still).collect();
     let error = AgentError::new(

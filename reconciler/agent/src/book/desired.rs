@@ -1,4 +1,4 @@
-//! The desired state that the host stores, so that the controller sends the next one as a delta.
+//! The desired state, stored on the host so that the controller only has to send the next one as a delta.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::error::Result;
 
 const FOLDER: &str = "state";
 
-/// A desired resource with its digest.
+/// A desired primitive resource with the digest of its spec.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Leaf {
     pub digest: Digest,
     pub spec: Spec,
 }
 
-/// The desired state of a host.
+/// The desired state of a host: all its primitive resources.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Desired {
     leaves: BTreeMap<Address, Leaf>,
@@ -62,7 +62,8 @@ impl Desired {
         Ok(self)
     }
 
-    /// Reads the state with this digest. Returns `None` if the host doesn't hold it or the file is damaged.
+    /// Reads the stored state with this digest. Returns `None` if the host doesn't have it or its file can't
+    /// be read.
     pub(crate) fn load(home: &Home, digest: Digest) -> Result<Option<Self>> {
         let Some(bytes) = home.read(&format!("{FOLDER}/{digest}")).ok().flatten() else {
             return Ok(None);
@@ -74,8 +75,8 @@ impl Desired {
         Ok(state.filter(|state| state.digest() == digest))
     }
 
-    /// Saves the state, unless it is stored already, and deletes all others except `base`, from which it was
-    /// derived.
+    /// Saves the state. Then deletes all other stored states except `base`, from which this one was derived.
+    /// Does nothing if this state is stored already.
     pub(crate) fn save(&self, home: &Home, base: Option<Digest>) -> Result<()> {
         let digest = self.digest();
         let folder = home.folder(FOLDER)?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::original::Original;
 
-/// A point in time that survives changes of the clock: a boot, and microseconds since it.
+/// A point in time that doesn't depend on the wall clock: the id of a boot, and microseconds since that boot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Moment {
     pub boot: String,
@@ -25,68 +25,70 @@ impl Moment {
     }
 }
 
-/// The owner that Plumb records for a path in a sandbox, where it can't change ownership.
+/// The owner that Plumb records for a path in a sandbox, where the agent can't change ownership.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
     pub user: Principal,
     pub group: Principal,
 }
 
-/// The owners of a sandbox's paths; root owns a path that isn't listed.
+/// The recorded owners of a sandbox's paths. Paths without an entry belong to root.
 pub(crate) type Owners = BTreeMap<String, Owner>;
 
-/// A step that is done only when a resource is made.
+/// A step that runs only when a resource is created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum CreationStep {
-    /// A user's home, with the files of `/etc/skel`.
+    /// Make a user's home, with the files of `/etc/skel`.
     Home,
 }
 
-/// A resource that Plumb made, changed, or found as desired.
+/// The ledger's entry for a resource that Plumb created, changed, or found as desired.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Entry {
-    /// The spec that was last confirmed; `None` while the first change is under way.
+    /// The spec that was confirmed last. `None` until the first change has been confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<Spec>,
-    /// The digest of `spec`.
+    /// Digest of `spec`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// The values that the host shows in another form than Plumb wrote them.
     #[serde(default, skip_serializing_if = "ReadBacks::is_empty")]
     pub read_back: ReadBacks,
-    /// The ledger's counter at Plumb's last change of the resource; 0 if Plumb never changed it.
+    /// Value of the ledger's counter at Plumb's last change of the resource; 0 if Plumb never changed it.
     #[serde(default)]
     pub generation: u64,
-    /// The time of that change.
+    /// The time of Plumb's last change of the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Moment>,
-    /// The state before Plumb's first change.
+    /// The resource's state before Plumb's first change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<Original>,
-    /// A service's inputs at its last start, see `provider::service`.
+    /// Marks of the inputs that a service or command had at its last start, see `provider::inputs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs: Option<BTreeMap<Address, Digest>>,
-    /// The fields that were tried or confirmed since the original and that `spec` doesn't have: what a failed
-    /// run or an earlier revision changed is given back too.
+    /// Union of all specs that Plumb tried to apply or confirmed since the original. `None` if it equals
+    /// `spec`. Restoring the original uses it, to undo also the changes of failed runs and earlier revisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub touched: Option<Spec>,
-    /// The steps of its creation that haven't succeeded yet.
+    /// Steps of the resource's creation that haven't succeeded yet.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub pending: BTreeSet<CreationStep>,
-    /// Fields that Plumb's changes of other resources moved since `spec` was confirmed. They are no drift.
+    /// Fields that changed since `spec` was confirmed because Plumb changed other resources. These
+    /// differences aren't drift.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub moved: BTreeSet<String>,
 }
 
 impl Entry {
-    /// Returns a spec with every field that Plumb may have changed, or `None` if none is known.
+    /// Returns a spec with every field that Plumb may have changed, or `None` if the ledger has no spec of
+    /// the resource.
     pub(crate) fn managed(&self) -> Option<&Spec> {
         self.touched.as_ref().or(self.spec.as_ref())
     }
 
-    /// Adds the fields of a spec to those that are given back.
+    /// Adds the fields of `spec` to the fields that Plumb may have changed.
     pub(super) fn touch(&mut self, spec: &Spec) {
         match self.managed() {
             Some(managed) if managed == spec => {}
@@ -95,9 +97,9 @@ impl Entry {
         }
     }
 
-    /// Sets the confirmed spec. Every step of its creation has succeeded.
+    /// Sets the confirmed spec, and clears the pending creation steps and moved fields.
     pub(super) fn confirm(&mut self, spec: &Spec, digest: Digest) {
-        // What earlier specs added to a set has been taken out of it again.
+        // Elements that earlier specs added to a set were removed before the resource could be confirmed.
         if let Some(managed) = self.managed() {
             self.touched = Some(united(managed, spec, Sets::Replaced));
         }
@@ -108,8 +110,8 @@ impl Entry {
         self.moved.clear();
     }
 
-    /// Returns the confirmed spec without the fields that Plumb itself moved, so that only the host's own
-    /// changes differ from it.
+    /// Returns the confirmed spec without the fields that Plumb's own changes of other resources altered. The
+    /// remaining differences come from the host.
     pub(crate) fn confirmed(&self) -> Option<Spec> {
         let spec = self.spec.as_ref()?;
         if self.moved.is_empty() {
@@ -120,12 +122,12 @@ impl Entry {
     }
 }
 
-/// The treatment of sets that both of two specs name.
+/// The way in which to unite a set that two specs both name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sets {
-    /// The elements of both count.
+    /// Keep the elements of both specs.
     Joined,
-    /// The later spec's elements count.
+    /// Keep only the elements of the later spec.
     Replaced,
 }
 

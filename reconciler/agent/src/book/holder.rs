@@ -1,7 +1,8 @@
-//! The holder of this host: fleet, host name, controller and the highest epoch.
+//! The holder of this host: the fleet, host name, controller and highest epoch that the host obeys.
 //!
-//! It is a small file with a lock of its own, apart from the ledger: a newer controller must be able to raise
-//! the epoch while an older one's run holds the host's lock, and that run must see it before its next change.
+//! The holder has its own small file and its own lock, separate from the ledger. A newer controller must be
+//! able to raise the epoch while a run of an older one holds the host's lock, and that run must notice it
+//! before its next change.
 
 use std::time::Duration;
 
@@ -40,7 +41,8 @@ pub(crate) fn check_protocol(fence: &Fence) -> Result<()> {
 }
 
 impl Holder {
-    /// Reads the holder. Returns `None` if no controller ever drove the host.
+    /// Reads the holder. Returns `None` if the file doesn't exist because no controller has claimed the host
+    /// yet.
     pub(crate) fn load(home: &Home) -> Result<Option<Self>> {
         let Some(bytes) = home.read(FILE)? else {
             return Ok(None);
@@ -61,7 +63,8 @@ impl Holder {
         }
     }
 
-    /// Rejects a request that is meant for another machine.
+    /// Rejects a request in another protocol version, and a request for another fleet or host name than the
+    /// holder's.
     pub(crate) fn check_name(holder: Option<&Self>, fence: &Fence) -> Result<()> {
         check_protocol(fence)?;
         let meant = |host: &HostName| *host == fence.host || fence.formerly.contains(host);
@@ -82,8 +85,8 @@ impl Holder {
         }
     }
 
-    /// Rejects a request that this holder doesn't admit: one with an older epoch, or of another controller
-    /// that may not take the host over.
+    /// Rejects a request with an older epoch of the same controller. Also rejects a request of another
+    /// controller, unless it asks to take over the host and has a higher epoch.
     fn admits(&self, fence: &Fence) -> Result<()> {
         if self.controller == fence.controller {
             if fence.epoch >= self.epoch {
@@ -113,7 +116,8 @@ impl Holder {
         }
     }
 
-    /// Checks a mutating request, then stores its controller and epoch as the host's holder.
+    /// Checks the fence of a request that may change the host, then stores its controller and epoch as the
+    /// host's holder.
     pub(crate) fn claim(home: &Home, fence: &Fence) -> Result<Self> {
         check_protocol(fence)?;
         let wanted = Self {
@@ -122,7 +126,7 @@ impl Holder {
             controller: fence.controller.clone(),
             epoch: fence.epoch,
         };
-        // Usually the holder doesn't change, and then nothing is locked or written.
+        // Usually the holder is already the same, so nothing has to be locked or written.
         let current = Self::load(home)?;
         Self::check_name(current.as_ref(), fence)?;
         if let Some(current) = current {
@@ -150,8 +154,8 @@ impl Holder {
         Ok(wanted)
     }
 
-    /// Fails if another controller or epoch holds the host by now, or the holder's file is gone. A run calls
-    /// this before each change.
+    /// Fails if another controller or epoch has claimed the host, or if the holder's file is gone. A run
+    /// calls this before each change.
     pub(crate) fn still(home: &Home, fence: &Fence) -> Result<()> {
         match Self::load(home)? {
             Some(holder)

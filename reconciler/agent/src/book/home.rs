@@ -1,4 +1,4 @@
-//! The agent's folder: only root can reach it, and every file in it is written whole or not at all.
+//! The agent's folder. Only root can access it, and each file is replaced as a whole or not at all.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,19 +13,19 @@ use rustix::io::Errno;
 use crate::error::{At, Result, fail};
 use crate::sys::{Dir, FileKind, Sys, create_new, remove_tree};
 
-/// The path of the agent's folder.
+/// Path of the agent's folder.
 pub(crate) const PATH: &str = "/var/lib/plumb";
 
-/// The most bytes that are read of a file; the agent's own files are shorter.
+/// Maximum number of bytes that are read from a file. The agent's own files are shorter.
 const MAX_FILE: u64 = 256 << 20;
 
-/// The version of every format in the folder.
+/// Version of all file formats in the agent's folder.
 const VERSION: u32 = 1;
 
-/// The folders in it.
+/// Subfolders of the agent's folder.
 const FOLDERS: &[&str] = &["agents", "candidates", "originals", "state"];
 
-/// The files in it, each with its name while it is written.
+/// Files in the agent's folder, including the temporary names that they have while they are written.
 const FILES: &[&str] = &[
     "journal.new",
     "journal",
@@ -43,7 +43,7 @@ pub(crate) struct Home {
     dir: Dir,
 }
 
-/// A lock that is held until this is dropped or the process ends, however it ends.
+/// An exclusive lock on a file, released when this value is dropped or when the process ends for any reason.
 pub(crate) struct Lock {
     _file: OwnedFd,
 }
@@ -53,12 +53,12 @@ pub(crate) struct Lock {
 pub(crate) enum Durable {
     /// The file must survive a power loss.
     Yes,
-    /// The file can be made again.
+    /// The file may be lost, because it can be created again.
     No,
 }
 
 impl Home {
-    /// Opens the folder. Returns `None` if it doesn't exist.
+    /// Opens the agent's folder and restricts its mode to the owner. Returns `None` if it doesn't exist.
     pub(crate) fn open(sys: &Sys) -> Result<Option<Self>> {
         let Some(dir) = sys.root().directory(PATH)? else {
             return Ok(None);
@@ -82,7 +82,7 @@ impl Home {
         Ok(Some(Self { dir }))
     }
 
-    /// Opens the folder, and makes it if it doesn't exist.
+    /// Opens the agent's folder, and creates it if it doesn't exist.
     pub(crate) fn make(sys: &Sys) -> Result<Self> {
         if let Some(home) = Self::open(sys)? {
             return Ok(home);
@@ -100,7 +100,7 @@ impl Home {
         &self.dir
     }
 
-    /// Opens a folder inside, and makes it if it doesn't exist.
+    /// Opens a subfolder, and creates it if it doesn't exist.
     pub(crate) fn folder(&self, name: &str) -> Result<Dir> {
         self.dir.make_directory(name, 0o700)?;
         self.dir.sub(name)
@@ -129,13 +129,14 @@ impl Home {
         write_whole(&self.dir, name, bytes, durable)
     }
 
-    /// Removes everything of the agent's, the agent's own program included, and the folder itself if nothing
-    /// else is in it.
+    /// Removes all of the agent's files, including the agent's program. Also removes the agent's folder if
+    /// nothing else is in it.
     pub(crate) fn leave(&self, sys: &Sys) -> Result<()> {
         for folder in FOLDERS {
             remove_tree(&self.dir, folder)?;
         }
-        // The holder goes last: until then no other controller takes the host.
+        // `FILES` has the holder after the ledger: as long as the holder's file exists, no other controller
+        // can claim the host.
         for file in FILES {
             self.dir.unlink(file)?;
         }
@@ -146,7 +147,7 @@ impl Home {
         Ok(())
     }
 
-    /// Takes a lock. Returns `None` if another process still holds it after `patience`.
+    /// Takes the lock on a file. Returns `None` if another process still holds it after `patience`.
     pub(crate) fn lock(&self, name: &str, patience: Duration) -> Result<Option<Lock>> {
         let path = self.dir.path_of(name);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -166,7 +167,7 @@ impl Home {
     }
 }
 
-/// Writes a file into `dir`, whole or not at all.
+/// Replaces the file `name` in `dir`, as a whole or not at all.
 pub(crate) fn write_whole(dir: &Dir, name: &str, bytes: &[u8], durable: Durable) -> Result<()> {
     let temporary = format!("{name}.new");
     dir.unlink(&temporary)?;
@@ -204,19 +205,19 @@ pub(crate) fn seal(format: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A sealed file after its check.
+/// The result of checking a file with a header.
 #[derive(Debug)]
 pub(crate) enum Sealed<'a> {
-    /// The payload, whole.
+    /// The payload, which has the header's digest.
     Sound(&'a [u8]),
-    /// Not the bytes that the agent wrote.
+    /// The header is invalid, or the payload doesn't have the header's digest.
     Corrupt,
 }
 
-/// Checks the header and returns the payload.
+/// Checks the header of a file and returns its payload.
 ///
 /// # Errors
-/// [`ErrorCode::NewerFormat`] for a version that this agent doesn't know.
+/// [`ErrorCode::NewerFormat`] if the agent doesn't know the version because it is too new.
 pub(crate) fn unseal<'a>(format: &str, bytes: &'a [u8]) -> Result<Sealed<'a>> {
     let Some(end) = bytes.iter().take(200).position(|b| *b == b'\n') else {
         return Ok(Sealed::Corrupt);

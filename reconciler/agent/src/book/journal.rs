@@ -1,9 +1,10 @@
-//! The write-ahead journal: a run writes each change to disk before it makes the change.
+//! The write-ahead journal: a run writes the intent of each change to disk before it makes the change.
 //!
-//! There is one file per run, with one record per line: a digest, and JSON. A journal extends the ledger with
-//! the sequence `base`; a run ends by writing the ledger with the next sequence. If that ledger doesn't
-//! exist, the run was interrupted, and the next session applies the journal to the ledger. Only intents have
-//! to be durable: if the record of an outcome is lost, the agent observes the resource again anyway.
+//! There is one file per run. Each line is a record: its digest and its JSON. A journal extends the ledger
+//! that has the sequence number `base`. A run ends by writing the ledger with the next sequence number. If
+//! that ledger doesn't exist, the run was interrupted, and the next session applies the journal to the
+//! ledger. Only intents have to be durable: if the record of an outcome is lost, the agent observes the
+//! resource again anyway.
 
 use std::fs::File;
 use std::io::Write;
@@ -20,19 +21,19 @@ use crate::sys::create_new;
 
 const FILE: &str = "journal";
 
-/// The journal of a run under way.
+/// The open journal of the current run.
 pub(crate) struct Journal {
     file: File,
 }
 
-/// The journal on disk.
+/// The journal as read from disk.
 #[derive(Debug)]
 pub(crate) enum StoredJournal {
     /// There is no journal.
     Missing,
-    /// The file isn't a journal, or is damaged before its last record.
+    /// The file isn't a journal, or a record before the last one is damaged.
     Corrupt,
-    /// The first record, and those after it.
+    /// The first record, and the records after it.
     Sound { begin: Begin, records: Vec<Record> },
 }
 
@@ -47,7 +48,8 @@ fn line(record: &Record) -> Result<Vec<u8>> {
 }
 
 impl Journal {
-    /// Begins a run: replaces the last run's journal in one step, and reserves `room` bytes of disk.
+    /// Begins a run: atomically replaces the last run's journal by a new one, and reserves `room` bytes of
+    /// disk space for it.
     pub(crate) fn begin(home: &Home, begin: Begin, room: u64) -> Result<(Self, Record)> {
         let dir = home.dir();
         let path = dir.path_of(FILE);
@@ -68,7 +70,7 @@ impl Journal {
         Ok((Self { file }, record))
     }
 
-    /// Appends records, without waiting for the disk.
+    /// Appends records without syncing the file.
     pub(crate) fn append(&mut self, records: &[Record]) -> Result<()> {
         let mut bytes = Vec::new();
         for record in records {
@@ -77,13 +79,13 @@ impl Journal {
         self.file.write_all(&bytes).at("write", "the journal")
     }
 
-    /// Waits until every appended record is on disk.
+    /// Syncs the file: waits until all appended records are on disk.
     pub(crate) fn sync(&self) -> Result<()> {
         self.file.sync_data().at("write", "the journal")
     }
 
-    /// Reads the journal. Ignores a last record that a crash cut off: an intent is whole on disk
-    /// before its change begins.
+    /// Reads the journal. Ignores a last record that a crash cut off: its change can't have begun, because
+    /// the run syncs an intent before it makes the change.
     pub(crate) fn read(home: &Home) -> Result<StoredJournal> {
         match home.read(FILE)? {
             Some(bytes) => parse(&bytes),
@@ -129,10 +131,10 @@ fn record(line: &[u8]) -> Option<Record> {
         .flatten()
 }
 
-/// Reserves disk space for a file, so that a run meets a full disk before its first change.
+/// Reserves disk space for a file, so that a run fails before its first change if the disk is full.
 pub(crate) fn reserve(file: &File, room: u64, path: &str) -> Result<()> {
     match fallocate(file, FallocateFlags::KEEP_SIZE, 0, room.max(1)) {
-        // Without fallocate, only the statvfs check of `apply::space` remains; it doesn't count `room`.
+        // Without fallocate, only the statvfs check in `apply::space` is left, and that one ignores `room`.
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(errno) => Err(errno).at("set room aside for", path),
     }

@@ -1,4 +1,4 @@
-//! The ledger: the resources that Plumb manages on this host, and their originals.
+//! The ledger: what the agent knows of the resources that Plumb manages on this host, and of their originals.
 
 use std::collections::BTreeMap;
 
@@ -10,30 +10,31 @@ use super::entry::{Entry, Owners};
 use super::holder::Holder;
 use super::record::Record;
 
-/// The agent's record of its host.
+/// The agent's persistent knowledge of its host.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ledger {
-    /// The machine that the ledger belongs to. On a clone with another machine-id the ledger counts as lost.
+    /// Id of the machine that the ledger belongs to. If the machine-id is another one, as on a clone, the
+    /// agent treats the ledger as lost.
     pub machine_id: String,
-    /// Grows by one with each write.
+    /// Number of this version of the ledger. Each write increments it.
     pub sequence: u64,
-    /// Grows by one with each change and never goes back, so that a resource that is removed and added again
-    /// has a new generation.
+    /// Number of changes made so far. It never decreases, so that a resource that is removed and added again
+    /// gets a new generation.
     pub counter: u64,
     /// The holder at the last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
-    /// The newest revision that the host ran.
+    /// Revision of the last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<RevisionMark>,
-    /// The desired state that was last confirmed for every resource.
+    /// Digest of the last desired state of which every resource was confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Digest>,
-    /// The entries, by address.
+    /// The ledger's entries, by resource.
     #[serde(default)]
     pub resources: BTreeMap<Address, Entry>,
-    /// Recorded owners of paths; only in a sandbox.
+    /// Recorded owners of paths. Used only in a sandbox.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub owners: Owners,
 }
@@ -43,8 +44,8 @@ impl Ledger {
         self.resources.get(address)
     }
 
-    /// Applies a record. The run and the recovery after a crash both call this, so they can't come to
-    /// different ledgers.
+    /// Applies a record. Both the run and the recovery after a crash call this, so that they arrive at the
+    /// same ledger.
     pub(crate) fn absorb(&mut self, record: &Record) {
         match record {
             Record::Begin(begin) => {
@@ -64,7 +65,7 @@ impl Ledger {
                 let entry = self.resources.entry(address.clone()).or_default();
                 entry.generation = *generation;
                 entry.changed = Some(at.clone());
-                // The first original stays, whatever a later run finds.
+                // The stored original stays, unless the record has one.
                 if entry.original.is_none() || original.is_some() {
                     entry.original.clone_from(original);
                 }

@@ -1,4 +1,4 @@
-//! The host's persistent state in `/var/lib/plumb`: holder, ledger, originals, journal, desired state.
+//! The agent's persistent state in `/var/lib/plumb`: holder, ledger, originals, journal and desired state.
 
 mod desired;
 mod entry;

@@ -1,5 +1,5 @@
-//! Originals: the state of a resource before Plumb's first change. The agent stores file contents by digest,
-//! and restores the original when nothing desires the resource any more.
+//! Originals: the state of each resource before Plumb's first change of it. The agent stores the contents of
+//! files by digest, and restores the original when nothing desires the resource any more.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -16,26 +16,26 @@ use crate::sys::{Attributes, Dir, copy_hashed, create_new};
 
 const FOLDER: &str = "originals";
 
-/// Bytes that originals leave free on the ledger's file system, so that the journal and the ledger can always
-/// be written.
+/// Minimum free space on the ledger's file system that storing an original must leave, in bytes, so that the
+/// agent can always write the journal and the ledger.
 pub(crate) const RESERVE: u64 = 256 << 10;
 
 /// The state of a resource before Plumb's first change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Original {
-    /// Every field that the type can observe.
+    /// The observed state, with every field that the resource type can observe.
     pub observed: Observed,
-    /// Folders that Plumb made above the resource, topmost first. Plumb removes the empty ones together with
-    /// the resource.
+    /// Folders that Plumb created above the resource, topmost first. When the resource is removed, Plumb
+    /// removes those that are empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub made: Vec<String>,
-    /// The attributes of the file, directory or link; `None` if there was none.
+    /// Attributes of the file, directory or link. `None` if nothing was at the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attributes: Option<Attributes>,
 }
 
-/// The stored contents of originals, by digest.
+/// The folder with the contents of originals. Each file is named by its digest.
 pub(crate) struct Originals {
     dir: Dir,
 }
@@ -57,8 +57,8 @@ impl Originals {
         self.dir.open(&content.sha256.to_string())
     }
 
-    /// Stores a file's content durably and returns its digest and size. It fails, and leaves nothing behind, if
-    /// the content would use up the reserve.
+    /// Durably stores the content of a file, and returns its digest and size. Fails without leaving anything
+    /// behind if less than [`RESERVE`] bytes would stay free.
     pub(crate) fn keep(&self, from: &mut dyn Read, size: u64, path: &str) -> Result<Content> {
         let room = self.dir.room()?;
         if room.f_bavail.saturating_mul(room.f_frsize) < size + RESERVE {
@@ -89,7 +89,7 @@ impl Originals {
         Ok(content)
     }
 
-    /// Deletes every content that isn't in `named`.
+    /// Deletes each stored content whose digest isn't in `named`.
     pub(crate) fn retain(&self, named: &std::collections::BTreeSet<String>) -> Result<()> {
         for name in self.dir.list()? {
             if !named.contains(&name) {
@@ -99,7 +99,8 @@ impl Originals {
         Ok(())
     }
 
-    /// Opens a stored content at its beginning, or fails with [`ErrorCode::MissingContent`].
+    /// Opens a stored content for reading from its beginning. Fails with [`ErrorCode::MissingContent`] if it
+    /// isn't stored.
     pub(crate) fn must(&self, content: &Content, path: &str) -> Result<File> {
         let Some(mut file) = self.open_content(content)? else {
             return fail(

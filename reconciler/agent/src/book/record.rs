@@ -1,4 +1,4 @@
-//! The records of a run: the journal stores them and the ledger applies them.
+//! The records that a run writes to the journal and applies to the ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,17 +14,17 @@ use super::original::Original;
 /// The version of the record format.
 pub(super) const VERSION: u32 = 1;
 
-/// The beginning of a run.
+/// The first record of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Begin {
     pub version: u32,
-    /// The sequence of the ledger at the run's beginning.
+    /// Sequence number of the ledger when the run began.
     pub base: u64,
     pub machine_id: String,
     pub holder: Holder,
     pub revision: RevisionMark,
-    /// The name of this run's temporary files.
+    /// Name that this run gives to its temporary files.
     pub temporary: String,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Begin {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Record {
-    /// The run begins.
+    /// A run has begun.
     Begin(Begin),
     /// The agent is about to change a resource.
     #[serde(rename_all = "camelCase")]
@@ -42,14 +42,14 @@ pub(crate) enum Record {
         at: Moment,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         original: Option<Original>,
-        /// The desired spec; `None` if the change gives the original back.
+        /// The desired spec. `None` if the change restores the original.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         spec: Option<Box<Spec>>,
-        /// The steps that are done only now, because the change makes the resource.
+        /// Steps that have to succeed after this change has created the resource.
         #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
         pending: BTreeSet<CreationStep>,
     },
-    /// The agent didn't change the resource after all; `entry` is the ledger's entry before the intent.
+    /// The agent didn't change the resource after all. `entry` is the ledger's entry from before the intent.
     #[serde(rename_all = "camelCase")]
     Cancel {
         address: Address,
@@ -69,29 +69,29 @@ pub(crate) enum Record {
         #[serde(default, skip_serializing_if = "ReadBacks::is_empty")]
         read_back: ReadBacks,
     },
-    /// The agent started or reloaded a service with these inputs.
+    /// The agent started or reloaded a service, or ran a command, with these inputs.
     #[serde(rename_all = "camelCase")]
     Started {
         address: Address,
         inputs: BTreeMap<Address, Digest>,
     },
-    /// The agent's changes of other resources moved these fields.
+    /// These fields changed because the agent changed other resources.
     #[serde(rename_all = "camelCase")]
     Moved {
         address: Address,
         fields: BTreeSet<String>,
     },
-    /// The resource leaves the ledger.
+    /// The ledger no longer has the resource.
     #[serde(rename_all = "camelCase")]
     Forgotten { address: Address },
-    /// A path of a sandbox has another owner.
+    /// A path in a sandbox got another owner, or its recorded owner was removed.
     #[serde(rename_all = "camelCase")]
     Owned {
         path: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<Owner>,
     },
-    /// Every resource is as this desired state says.
+    /// Every resource of the desired state with this digest is confirmed.
     #[serde(rename_all = "camelCase")]
     Whole { target: Digest },
 }

@@ -1,5 +1,5 @@
-//! The ledger on disk: two generations that are written in turn, and the journal with the records from one to
-//! the next.
+//! The ledger on disk. The agent writes two files in turn, so that the previous generation stays until the
+//! next write. The journal has the changes since the newest generation.
 
 use std::fs::File;
 
@@ -20,11 +20,12 @@ const NEXT: &str = "ledger.new";
 pub(crate) struct Loaded {
     pub ledger: Ledger,
     pub state: LedgerState,
-    /// The first record of an interrupted run. The journal's records are applied to `ledger`, in memory only.
+    /// First record of the run that was interrupted, if there is one. `ledger` already includes that run's
+    /// journal, but only in memory.
     pub unfinished: Option<Begin>,
 }
 
-/// The file that holds this sequence.
+/// Returns the name of the file for this sequence number.
 fn slot(sequence: u64) -> &'static str {
     if sequence % 2 == 0 {
         "ledger.a"
@@ -60,7 +61,7 @@ fn lost(why: impl Into<String>) -> Loaded {
     }
 }
 
-/// Reads the ledger and applies the journal of an interrupted run. Writes nothing.
+/// Reads the ledger, and applies the journal of an interrupted run in memory. Writes nothing.
 pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
     let fresh = || Loaded {
         ledger: Ledger::default(),
@@ -75,7 +76,8 @@ pub(crate) fn load(sys: &Sys, home: Option<&Home>) -> Result<Loaded> {
     let newest = match (a, b) {
         (Slot::Sound(a), Slot::Sound(b)) => Some(if a.sequence > b.sequence { a } else { b }),
         (Slot::Sound(one), other) | (other, Slot::Sound(one)) => {
-            // The first write has no older generation beside it; every later write does.
+            // After the very first write there is only one generation, and after every later one there are
+            // two.
             let first = one.sequence == 1 && matches!(other, Slot::Missing);
             if !first && !matches!(journal, StoredJournal::Sound { .. }) {
                 return Ok(lost(format!(
@@ -141,7 +143,7 @@ pub(crate) fn refuse_lost(state: &LedgerState) -> Result<()> {
     }
 }
 
-/// The file of the next generation; its disk space is reserved before the first change.
+/// The open file for the ledger's next generation. Its disk space is reserved before the run's first change.
 pub(crate) struct NextGeneration {
     file: File,
 }
@@ -158,13 +160,13 @@ impl NextGeneration {
         Ok(Self { file })
     }
 
-    /// Deletes the file and frees its space, for a run that ends before its first change.
+    /// Deletes the file, which frees the reserved space. Used by a run that ends before its first change.
     pub(crate) fn release(self, home: &Home) -> Result<()> {
         drop(self.file);
         home.dir().unlink(NEXT).map(|_| ())
     }
 
-    /// Writes the ledger as the next generation, in place of the older of the two.
+    /// Writes the ledger as the next generation, replacing the older of the two files.
     pub(crate) fn write(mut self, home: &Home, ledger: &mut Ledger) -> Result<()> {
         ledger.sequence += 1;
         let payload = serde_json::to_vec(&*ledger)
@@ -181,7 +183,7 @@ impl NextGeneration {
     }
 }
 
-/// Reserves and writes the next generation of the ledger.
+/// Writes the ledger as its next generation.
 pub(crate) fn write(home: &Home, ledger: &mut Ledger) -> Result<()> {
     NextGeneration::reserve(home, 1)?.write(home, ledger)
 }

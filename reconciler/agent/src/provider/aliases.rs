@@ -1,4 +1,4 @@
-//! Names of units: aliases, links and start scripts, as they lie in systemd's folders.
+//! The names of units in systemd's folders: aliases, enablement links and init scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use plumb_api::resource::UnitSpec;
 use crate::error::Result;
 use crate::sys::Sys;
 
-/// The folders of unit files, strongest first.
+/// Folders of unit files. systemd prefers the earlier ones.
 const FOLDERS: [&str; 5] = [
     UnitSpec::FOLDER,
     "/run/systemd/system",
@@ -16,7 +16,7 @@ const FOLDERS: [&str; 5] = [
     UnitSpec::VENDOR_FOLDERS[1],
 ];
 
-/// The folders in which sysvinit's runlevels start a script.
+/// Folders with the links by which sysvinit starts scripts at boot.
 const RUNLEVELS: [&str; 5] = [
     "/etc/rcS.d",
     "/etc/rc2.d",
@@ -25,8 +25,8 @@ const RUNLEVELS: [&str; 5] = [
     "/etc/rc5.d",
 ];
 
-/// Finds the units that claim these names by `Alias=` in their `[Install]` section. The link of such an alias
-/// exists only while its unit is enabled.
+/// Returns the unit files that claim one of these names by `Alias=` in their `[Install]` section, by that
+/// name. systemd itself doesn't know such an alias while its unit is disabled.
 pub(super) fn of_disabled_units(sys: &Sys, names: &BTreeSet<String>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut seen = BTreeSet::new();
@@ -47,8 +47,8 @@ pub(super) fn of_disabled_units(sys: &Sys, names: &BTreeSet<String>) -> BTreeMap
     found
 }
 
-/// True if a package brings this name as a link to another unit, and the administrator's folder has nothing of
-/// the name.
+/// True if a package installs this name as a link to another unit, and `/etc/systemd/system` has no entry of
+/// that name.
 pub(super) fn is_vendor_alias(sys: &Sys, name: &str) -> bool {
     let target = |folder: &str| {
         let path = format!("{folder}/{name}");
@@ -86,8 +86,8 @@ pub(super) fn values<'t>(text: &'t str, section: &str, key: &str) -> Vec<&'t str
     words
 }
 
-/// Returns the links by which targets want a unit: `multi-user.target.wants/nginx.service`. They stay when the
-/// unit's file goes, and start the unit as soon as there is one again.
+/// Returns the paths of the links that enable a unit, such as `multi-user.target.wants/nginx.service`. These
+/// links stay when the unit's file is removed, and start the unit as soon as its file exists again.
 pub(super) fn enablement_links(sys: &Sys, unit: &str) -> Result<Vec<String>> {
     let mut links = Vec::new();
     for folder in entries(sys, UnitSpec::FOLDER) {
@@ -105,7 +105,8 @@ pub(super) fn enablement_links(sys: &Sys, unit: &str) -> Result<Vec<String>> {
     Ok(links)
 }
 
-/// True if a script of `/etc/init.d` starts at boot; `None` if the unit has no such script.
+/// Returns true if the unit's script in `/etc/init.d` starts at boot, or `None` if the unit has no such
+/// script.
 pub(super) fn script_is_enabled(sys: &Sys, unit: &str) -> Option<bool> {
     let script = unit.strip_suffix(".service")?;
     if !sys.exists(&format!("/etc/init.d/{script}")) {

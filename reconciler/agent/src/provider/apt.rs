@@ -1,5 +1,5 @@
-//! apt's and dpkg's programs. They run in transient units of systemd, so that neither the end of the connection nor
-//! the agent's death can kill one halfway.
+//! Runs apt and dpkg in transient systemd units, so that they run to completion even if the connection or the
+//! agent ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -13,16 +13,17 @@ use crate::book::{Home, PATH};
 use crate::error::{At, Result};
 use crate::sys::{Output, Program, Sys, create_new};
 
-/// The prefix of these units' names.
+/// Prefix of the names of these transient units.
 const UNIT: &str = "plumb-apt-";
 
 /// The folder in which systemd keeps transient units while they are loaded.
 const TRANSIENT: &str = "/run/systemd/transient";
 
-/// The time limit of a transaction, which may rightly take long on a slow line.
+/// Time limit of a package transaction. Downloads over a slow connection may take long.
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Returns the running transactions of an earlier run that was interrupted.
+/// Returns the unit names of the package transactions that an interrupted run started and that are still
+/// running.
 pub(crate) fn transactions(sys: &Sys) -> Vec<String> {
     if sys.is_sandbox() {
         return Vec::new();
@@ -34,7 +35,8 @@ pub(crate) fn transactions(sys: &Sys) -> Vec<String> {
         .collect()
 }
 
-/// Waits until no transaction of Plumb runs, then cleans up after those that lost their agent.
+/// Waits until no package transaction of an earlier run is running, and fails if one still is after
+/// `patience`. Then removes the logs and the `policy-rc.d` hook that interrupted runs left behind.
 pub(crate) fn wait_for_others(sys: &Sys, home: &Home, patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     while let Some(unit) = transactions(sys).into_iter().next() {
@@ -57,7 +59,8 @@ pub(crate) fn wait_for_others(sys: &Sys, home: &Home, patience: Duration) -> Res
     remove_policy(sys)
 }
 
-/// Runs a program to its end in a unit of its own, with its output in a file, not in a pipe of the agent.
+/// Runs a program to its end in its own transient unit. Its output goes to a file instead of a pipe, so that
+/// it doesn't fail if the agent ends.
 pub(super) fn in_unit(sys: &Sys, home: &Home, words: &[&str]) -> Result<Output> {
     let stamp = format!("{}-{}", std::process::id(), crate::sys::monotonic_micros());
     let log = format!("apt-{stamp}.log");
@@ -75,7 +78,7 @@ pub(super) fn in_unit(sys: &Sys, home: &Home, words: &[&str]) -> Result<Output> 
             "--description=Plumb: a package transaction".to_owned(),
             format!("--property=StandardOutput={stream}"),
             format!("--property=StandardError={stream}"),
-            // The unit itself removes the hook, in case no agent is left to do it.
+            // The unit removes the `policy-rc.d` hook itself, in case the agent has ended.
             format!(
                 "--property=ExecStopPost=-/bin/sh -c 'grep -qs \"^{MARK}\" {POLICY} && rm -f {POLICY}'"
             ),
@@ -115,7 +118,7 @@ pub(super) fn in_unit(sys: &Sys, home: &Home, words: &[&str]) -> Result<Output> 
     Ok(output)
 }
 
-/// Returns the error of a failed apt or dpkg run, with a code read from its output.
+/// Returns the error for a failed run of apt or dpkg. The error code depends on the program's output.
 pub(super) fn failure(what: &str, output: &Output) -> AgentError {
     let said = &output.stdout;
     let complaint = explain(output);
@@ -151,25 +154,27 @@ pub(super) fn failure(what: &str, output: &Output) -> AgentError {
     error
 }
 
-/// The headings below which apt lists why it can't do what it should.
+/// Headings of the lists in which apt explains why it can't carry out a request.
 const REASONS: [&str; 2] = [
     "The following packages have unmet dependencies:",
     "The following packages will be REMOVED:",
 ];
 
-/// Returns apt's error lines and its reasons, with the lines around dpkg's errors, or else the last lines.
+/// Returns apt's error lines, its lists of reasons, and the lines around dpkg's errors. If there are none,
+/// returns the last lines of the output.
 fn explain(output: &Output) -> String {
     let lines: Vec<&str> = output.stdout.lines().collect();
     let mut told: BTreeSet<usize> = BTreeSet::new();
     let mut is_reason = false;
     for (at, line) in lines.iter().enumerate() {
-        // apt indents what it lists below these headings, and says nothing of it in its error line.
+        // apt indents the lists below these headings, and doesn't repeat them in its error line.
         is_reason = REASONS.contains(line) || is_reason && line.starts_with(' ');
         if is_reason && line.starts_with(' ') {
             told.insert(at);
         }
         if line.starts_with("dpkg: error processing") {
-            // The line before holds the maintainer script's last words, the line after its exit status.
+            // The line before shows the last output of the maintainer script, and the line after shows its
+            // exit status.
             told.extend(at.saturating_sub(1)..=at + 1);
         } else if line.starts_with("E: ") || line.starts_with("dpkg: error") {
             told.insert(at);
@@ -204,7 +209,7 @@ pub(super) fn add_options(words: &mut Vec<&str>) {
     ]);
 }
 
-/// Returns the other packages that apt would remove together with these.
+/// Returns the packages outside `wanted` that apt would remove together with `names`.
 fn taken_along(
     sys: &Sys,
     names: &BTreeSet<String>,
@@ -231,7 +236,8 @@ fn taken_along(
         .collect())
 }
 
-/// Returns the packages that can't be removed, or not without others outside the set, each with those others.
+/// Returns the packages of `names` that apt can't simply remove. Each has the packages outside `names` that
+/// apt would remove with it, or the error if apt can't remove it at all.
 pub(crate) fn needed_by(
     sys: &Sys,
     names: &BTreeSet<String>,
@@ -251,7 +257,7 @@ pub(crate) fn needed_by(
     needed
 }
 
-/// Finishes the work of an interrupted dpkg.
+/// Completes an interrupted run of dpkg.
 pub(crate) fn repair(sys: &Sys, home: &Home) -> Result<()> {
     with_policy(sys, StartPermission::Denied, || {
         let configure = in_unit(
@@ -282,7 +288,8 @@ pub(crate) fn repair(sys: &Sys, home: &Home) -> Result<()> {
     })
 }
 
-/// Runs a program on all names, and on each by itself if that fails. Returns the failures by name.
+/// Calls `run` once with all names. If that fails, calls it for each name alone and returns the failures by
+/// name.
 fn on_each(
     names: &[String],
     run: impl Fn(&[String]) -> Result<()>,

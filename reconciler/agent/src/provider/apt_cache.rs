@@ -1,4 +1,4 @@
-//! apt's lists: the candidate of a package, and the providers of a virtual one.
+//! Queries apt's package lists for the candidate versions of packages and the providers of virtual packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +7,17 @@ use plumb_api::report::{AgentError, ErrorCode};
 use crate::error::Result;
 use crate::sys::{Program, Sys};
 
-/// The names of a query as apt's lists have them; names that they don't have are left out.
+/// The result of querying apt's lists for some names. Names that the lists don't have are missing.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
-    /// The version that apt would install, if there is one.
+    /// The version that apt would install, by name. `None` if apt has no installable version.
     candidates: BTreeMap<String, Option<String>>,
-    /// The providers of names without a package of their own.
+    /// The packages that provide a virtual package, by its name.
     providers: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Lists {
-    /// Looks names up. Providers are asked for only where a name has no candidate.
+    /// Queries apt's lists for names. Queries providers only for names without a candidate version.
     pub(super) fn read(sys: &Sys, names: &BTreeSet<&str>) -> Result<Self> {
         if names.is_empty() {
             return Ok(Self::default());
@@ -39,12 +39,12 @@ impl Lists {
         })
     }
 
-    /// Returns the version that apt would install.
+    /// Returns the version that apt would install, if there is one.
     pub(super) fn candidate(&self, name: &str) -> Option<&String> {
         self.candidates.get(name)?.as_ref()
     }
 
-    /// Returns the packages that provide a virtual name, or `None` if it isn't virtual.
+    /// Returns the packages that provide a virtual package, or `None` if `name` isn't a virtual package.
     pub(super) fn providers(&self, name: &str) -> Option<&BTreeSet<String>> {
         self.providers.get(name)
     }
@@ -71,7 +71,8 @@ fn parse_policy(text: &str) -> BTreeMap<String, Option<String>> {
     found
 }
 
-/// Reads `apt-cache showpkg`: the names that have no version, and providers.
+/// Parses the output of `apt-cache showpkg`. Returns the providers of each package that has no versions of
+/// its own.
 fn parse_providers(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut real = BTreeSet::new();
@@ -103,7 +104,7 @@ const SECTIONS: &[&str] = &[
     "Reverse Provides:",
 ];
 
-/// Returns the error for a name that only other packages provide.
+/// Returns the error for a virtual package, which can't be installed by its own name.
 pub(super) fn is_virtual(name: &str, providers: &BTreeSet<String>) -> AgentError {
     let named = |count: usize| {
         let first: Vec<&str> = providers.iter().take(count).map(String::as_str).collect();
@@ -126,7 +127,7 @@ pub(super) fn is_virtual(name: &str, providers: &BTreeSet<String>) -> AgentError
     }
 }
 
-/// Returns the error for the absence of a name that an installed package provides.
+/// Returns the error for a virtual package that should be absent but that an installed package provides.
 pub(super) fn is_provided(name: &str, providers: &BTreeSet<String>) -> AgentError {
     let providers: Vec<&str> = providers.iter().map(String::as_str).collect();
     let providers = providers.join(", ");

@@ -1,5 +1,4 @@
-//! apt transactions: packages that are installed and removed together, and what becomes of them when one of
-//! them fails.
+//! apt transactions: packages that apt installs and removes together, and what happens if one of them fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +12,15 @@ use crate::book::Home;
 use crate::error::Result;
 use crate::sys::{Output, Sys};
 
-/// The packages that one run of apt installs and removes.
+/// The packages that apt installs and removes in one run.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
-    /// The packages, each with its version if the manifest sets one.
+    /// Packages to install, each with its version if the manifest sets one.
     pub install: BTreeMap<String, Option<String>>,
     pub remove: BTreeSet<String>,
     pub downgrade: bool,
-    /// The manifest holds some of them, so the hold is set again afterwards.
+    /// True if some packages are held and the manifest wants the hold. apt may then change held packages, and
+    /// the hold is set again afterwards.
     pub held: bool,
 }
 
@@ -36,13 +36,14 @@ impl Transaction {
         self.install.keys().chain(&self.remove)
     }
 
-    /// Takes a package out.
+    /// Removes a package from the transaction.
     fn leave_out(&mut self, name: &str) {
         self.install.remove(name);
         self.remove.remove(name);
     }
 
-    /// Takes half of the packages out into a transaction of their own. Returns `None` if there is only one.
+    /// Moves half of the packages to a new transaction and returns it. Returns `None` if there is only one
+    /// package.
     fn split(&mut self) -> Option<Self> {
         let names: Vec<String> = self.names().cloned().collect();
         let half = names.len() / 2;
@@ -77,22 +78,24 @@ impl Transaction {
     }
 }
 
-/// The failures of a transaction by package, and troubles of the host that failed none.
+/// The result of a transaction: failures by package, and problems of the host that failed no package.
 #[derive(Debug, Default)]
 pub(crate) struct Ran {
     pub failures: BTreeMap<String, AgentError>,
     pub warnings: Vec<String>,
 }
 
-/// The steps that are taken at most once for a transaction, whatever its parts need.
+/// The recovery steps that were taken already. The agent takes each step at most once per transaction,
+/// including the parts into which it splits the transaction.
 #[derive(Debug, Default)]
 struct Tried {
     updated: bool,
     repaired: bool,
 }
 
-/// Runs a transaction. It refreshes apt's lists only if they are missing or outdated, a source has
-/// changed, or a package isn't found, and leaves out packages that fail by themselves, so that the rest still come.
+/// Runs a transaction. Refreshes apt's lists only if they are missing or outdated, a source has changed, or
+/// apt doesn't find a package. Leaves out packages that fail by themselves, so that the others are still
+/// installed and removed.
 pub(crate) fn run(sys: &Sys, home: &Home, mut transaction: Transaction, options: Options) -> Ran {
     let mut ran = Ran::default();
     let mut tried = Tried::default();
@@ -109,7 +112,8 @@ pub(crate) fn run(sys: &Sys, home: &Home, mut transaction: Transaction, options:
     ran
 }
 
-/// Refreshes the lists, and takes out the names that turn out to be virtual: apt would choose a provider.
+/// Refreshes apt's lists. Then fails the packages that turn out to be virtual, because apt would choose a
+/// provider for them.
 fn refresh(
     sys: &Sys,
     home: &Home,
@@ -131,7 +135,7 @@ fn refresh(
     Ok(())
 }
 
-/// Runs a transaction, without the packages that fail by themselves.
+/// Runs a transaction. Retries without the packages that fail by themselves.
 fn attempt(
     sys: &Sys,
     home: &Home,
@@ -166,16 +170,16 @@ fn attempt(
     }
 }
 
-/// The reaction to a failed transaction.
+/// The way to continue after a failed transaction.
 enum AptRetry {
-    /// Run what is left of it again.
+    /// Run the remaining transaction again.
     Again,
-    /// The error doesn't say which package it is of: run each half by itself.
+    /// The error doesn't show which package failed: run each half of the packages separately.
     Halves(AgentError),
 }
 
-/// Reacts to a failed run of apt, and takes out the packages that the failure is of. An error concerns all
-/// that is left.
+/// Takes the packages that caused a failure out of the transaction, and returns how to continue. An error
+/// applies to all remaining packages.
 fn next_step(
     sys: &Sys,
     home: &Home,
@@ -232,7 +236,7 @@ fn not_found(name: &str, line: &str, warnings: &[String]) -> AgentError {
     }
 }
 
-/// Returns the packages of a transaction that dpkg couldn't process.
+/// Returns the packages of a transaction that dpkg couldn't process, according to its output.
 fn broken_names(said: &str, transaction: &Transaction) -> Vec<String> {
     let named = |line: &str| -> Option<String> {
         let rest = line.strip_prefix("dpkg: error processing ")?;
@@ -241,7 +245,7 @@ fn broken_names(said: &str, transaction: &Transaction) -> Vec<String> {
             .trim_start_matches("archive ")
             .split_ascii_whitespace()
             .next()?;
-        // An archive is named by its path: /var/cache/apt/archives/NAME_VERSION_ARCH.deb.
+        // dpkg names an archive by its path: `/var/cache/apt/archives/NAME_VERSION_ARCH.deb`.
         let file = word.rsplit('/').next().unwrap_or(word);
         let name = file.split('_').next().unwrap_or(file);
         Some(name.split(':').next().unwrap_or(name).to_owned())
@@ -277,7 +281,7 @@ fn install(sys: &Sys, home: &Home, transaction: &Transaction, options: Options) 
     in_unit(sys, home, &words)
 }
 
-/// Returns the packages that apt's sources don't have in the wanted version, each with apt's error line.
+/// Returns the packages whose wanted version apt doesn't find in its sources, each with apt's error line.
 fn unknown_names(said: &str, transaction: &Transaction) -> Vec<(String, String)> {
     let names = |line: &str| -> Vec<String> {
         transaction
@@ -307,7 +311,8 @@ pub(super) fn is_unknown(said: &str) -> bool {
         || said.contains("Couldn't find any package")
 }
 
-/// True if apt's lists are outdated: they name files that the mirror no longer has.
+/// True if apt failed to download a file. The lists may be outdated and name files that the mirror no longer
+/// has.
 fn is_outdated(said: &str) -> bool {
     said.contains("404  Not Found")
         || said.contains("Failed to fetch")

@@ -1,4 +1,4 @@
-//! `apt-get update`: refreshes apt's lists, and tells which sources can't be refreshed.
+//! Runs `apt-get update` to refresh apt's lists, and reports the sources that can't be refreshed.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::sys::Sys;
 
 const LISTS: &str = "/var/lib/apt/lists";
 
-/// True if apt has lists, and none of its sources, keys and priorities changed since they were refreshed.
+/// True if apt has package lists, and its `sources.list`, `sources.list.d`, `preferences.d` and `keyrings`
+/// haven't changed since the lists were refreshed.
 pub(super) fn has_current_lists(sys: &Sys) -> bool {
     let entries = |folder: &str| sys.root().list(folder).unwrap_or_default();
     let changed = |path: &str| Some(sys.root().look(path).ok()??.modified);
@@ -34,7 +35,8 @@ pub(super) fn has_current_lists(sys: &Sys) -> bool {
     has_lists && newest < changed(LISTS)
 }
 
-/// Marks the lists as refreshed now: apt leaves their folder alone if no source had anything new.
+/// Sets the modification time of the lists' folder to now. apt itself doesn't change the folder if no source
+/// has news.
 fn mark_refreshed(sys: &Sys) -> Result<()> {
     let now = Timespec {
         tv_sec: 0,
@@ -50,8 +52,9 @@ fn mark_refreshed(sys: &Sys) -> Result<()> {
     Ok(())
 }
 
-/// Refreshes apt's lists. Returns a phrase for each source that can't be refreshed: what the lists had of it,
-/// and the other sources, still serve. Fails only if nothing could be tried.
+/// Refreshes apt's lists. Returns a phrase for each source that can't be refreshed. Such a failure isn't an
+/// error, because apt can still install from the other sources and from the old lists. Fails only if another
+/// program holds the lock or the disk is full.
 pub(super) fn update(sys: &Sys, home: &Home) -> Result<Vec<String>> {
     let output = in_unit(
         sys,
@@ -70,8 +73,8 @@ pub(super) fn update(sys: &Sys, home: &Home) -> Result<Vec<String>> {
     }
 }
 
-/// Returns a phrase for each source that `apt-get update` couldn't refresh. A source that fails on one of its
-/// files may come through with another.
+/// Returns a phrase for each source that `apt-get update` couldn't refresh. If one file of a source fails, a
+/// later line may show that apt fetched an alternative; then the source counts as refreshed.
 fn stale_sources(said: &str) -> Vec<String> {
     let mut last: BTreeMap<u32, Option<(String, String)>> = BTreeMap::new();
     let mut failing = None;

@@ -1,4 +1,4 @@
-//! Files of any resource type: observes, writes and removes them.
+//! Observes, writes and removes the file at a path, for all resource types that have one.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -14,10 +14,10 @@ use crate::sys::{
     replace, split,
 };
 
-/// The owner of sandbox paths that aren't listed, and of new files for which no owner is set.
+/// Owner of sandbox paths without a recorded owner, and of new files for which the spec sets no owner.
 pub(crate) const ROOT: &str = "root";
 
-/// The fields to observe at a path.
+/// Selects the fields of a path to observe.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
     pub content: bool,
@@ -35,7 +35,7 @@ pub(crate) fn file_type(kind: FileKind) -> FileType {
     }
 }
 
-/// Describes a file for people. Returns `None` if there was none.
+/// Describes a file in a phrase for people. Returns `None` if nothing was there.
 pub(super) fn describe(file_type: FileType, content: Option<&Content>) -> Option<String> {
     match file_type {
         FileType::Absent => None,
@@ -49,10 +49,10 @@ pub(super) fn describe(file_type: FileType, content: Option<&Content>) -> Option
     }
 }
 
-/// Returns the identities of paths: an entry of one folder is one thing, whatever links and mounts lead to the
-/// folder.
+/// Returns the identities of paths. Two paths are the same thing if they have the same last component and
+/// their folders are the same directory, even if links or mounts give it several names.
 pub(super) fn identities(cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
-    // Each folder goes by the first of its names.
+    // The first path of a folder represents all of its paths.
     let mut names: BTreeMap<(u64, u64), &str> = BTreeMap::new();
     let mut folders: BTreeMap<&str, &str> = BTreeMap::new();
     let mut all = Vec::with_capacity(items.len());
@@ -83,7 +83,7 @@ pub(crate) fn observe(cx: &ObserveContext<'_>, path: &str, wish: Wish<'_>) -> Re
     };
     let mut content = None;
     if wish.content && found.kind == FileKind::File {
-        // The file may be replaced in between, so the status is taken from the one that was opened.
+        // The file may be replaced before it is opened, so use the status of the opened file.
         if let Some(mut file) = dir.open(leaf)? {
             found = dir.look_at(&file, leaf)?;
             content = Some(copy_hashed(&mut file, &mut std::io::sink()).at("read", path)?);
@@ -144,12 +144,12 @@ fn owners(
 /// The bytes to write to a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Bytes {
-    /// The file's own bytes, in place; a new file is empty.
+    /// Keep the file's bytes and don't replace the file. A new file is empty.
     Stay,
-    /// The file's own bytes, which have this content. If others than the file's new owner could write to it,
-    /// they go into a new file: a process that has the old one open can't reach the new one.
+    /// Keep the file's bytes, which have this content. If anybody but the file's new owner could have it open
+    /// for writing, copy the bytes to a new file, which such a process can't access.
     Renew(Content),
-    /// This content.
+    /// Write this content.
     New(Content),
 }
 
@@ -159,14 +159,14 @@ pub(crate) struct Put<'a> {
     pub owner: Option<&'a Principal>,
     pub group: Option<&'a Principal>,
     pub mode: Option<Mode>,
-    /// A program and its arguments; it must accept the candidate.
+    /// A program and its arguments. The new file is put in place only if this program accepts it.
     pub validate: &'a [String],
-    /// The attributes of the original, if that is restored. Otherwise a file keeps its own.
+    /// Attributes of the original, if the change restores it. Otherwise the file keeps its own attributes.
     pub attributes: Option<&'a Attributes>,
 }
 
-/// Returns the uid and gid to set. Without a desired owner or group, a path keeps its own; a new one gets
-/// root's. In a sandbox there is none to set.
+/// Returns the uid and gid to set. Without a desired owner or group, an existing file keeps its own, and a
+/// new one gets root's. In a sandbox both are `None`. Fails if the host doesn't have the owner or group.
 pub(crate) fn ids(
     sys: &Sys,
     accounts: &Accounts,
@@ -207,7 +207,7 @@ pub(crate) fn ids(
     })
 }
 
-/// Records a path's owner in the ledger, in a sandbox.
+/// In a sandbox, records the owner of a path in the ledger.
 pub(crate) fn note_owner(
     cx: &mut ApplyContext<'_>,
     path: &str,
@@ -240,7 +240,7 @@ pub(crate) fn note_owner(
     }
 }
 
-/// Removes a path's owner from the ledger, in a sandbox.
+/// In a sandbox, removes the recorded owner of a path from the ledger.
 pub(crate) fn forget_owner(cx: &mut ApplyContext<'_>, path: &str) {
     if cx.owners.remove(path).is_some() {
         cx.records.push(Record::Owned {
@@ -250,7 +250,7 @@ pub(crate) fn forget_owner(cx: &mut ApplyContext<'_>, path: &str) {
     }
 }
 
-/// Returns the error for a path that another kind of file occupies.
+/// Returns the error for a path at which there is another kind of file than the desired one.
 pub(crate) fn in_the_way(path: &str, kind: FileKind, wanted: &str) -> AgentError {
     let what = match kind {
         FileKind::File => "a file",
@@ -265,17 +265,17 @@ pub(crate) fn in_the_way(path: &str, kind: FileKind, wanted: &str) -> AgentError
     .hint("move it away on the host, or change its type in the manifest")
 }
 
-/// The part of a path that a change touches.
+/// The effect of a change on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Touch {
-    /// The entry in its folder: it is made, replaced or removed.
+    /// Creates, replaces or removes the entry in its folder.
     Entry,
-    /// Only owner, group or mode of what is there.
+    /// Changes only the owner, group or mode of the existing file.
     Metadata,
 }
 
 impl Touch {
-    /// Returns what a change of these fields touches.
+    /// Returns the effect of a change, according to its fields.
     pub(crate) fn of(change: &ItemChange<'_>) -> Self {
         let entry = ["state", "content", "target"];
         if entry.iter().any(|field| change.changes(field)) {
@@ -286,8 +286,11 @@ impl Touch {
     }
 }
 
-/// Fails if a change at a path would be refused: something else is in the way, an attribute or a hard link
-/// protects it, or its owner doesn't exist.
+/// Fails if a change at a path can't succeed:
+/// - another kind of file is at the path,
+/// - an immutable or append-only attribute protects the file or its folder,
+/// - the file has several hard links, or
+/// - the host doesn't have the desired owner or group.
 pub(crate) fn check_change(
     cx: &ObserveContext<'_>,
     path: &str,
@@ -320,7 +323,7 @@ pub(crate) fn check_change(
         }
     }
     if touch == Touch::Entry {
-        // Even a new file is renamed into place, which an append-only folder doesn't allow.
+        // The agent renames even a new file into place, which an append-only folder doesn't allow.
         if let Some(locked) = dir.locked(".") {
             return Err(protected(split(path).0, locked));
         }
@@ -338,7 +341,8 @@ pub(crate) fn check_change(
     Ok(())
 }
 
-/// Fails if the nearest existing folder above a path, in which others are to be made, is protected.
+/// Fails if an attribute protects the nearest existing folder above a path, in which missing folders would
+/// have to be created.
 fn check_folder_above(sys: &Sys, path: &str) -> Result<()> {
     let mut folder = path;
     while folder != "/" {
@@ -384,7 +388,7 @@ pub(crate) fn put(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>) -> Resul
     place(cx, path, put, None)
 }
 
-/// Writes a file whose bytes the agent made.
+/// Writes a file with bytes that the agent itself generated.
 pub(crate) fn put_bytes(
     cx: &mut ApplyContext<'_>,
     path: &str,
@@ -451,7 +455,7 @@ fn place(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u
     let mut check = |candidate: Candidate<'_>| validate(cx, put.validate, candidate, path);
     replace(&spot, &mut reader, Some(content), meta, &mut check).map_err(|error| {
         match (put.bytes, error.code) {
-            // The bytes came from the file itself, which changed after it was compared.
+            // The agent copied the bytes from the file itself, which has changed since it was observed.
             (Bytes::Renew(_), ErrorCode::MissingContent) => replaced(path),
             _ => error,
         }
@@ -462,8 +466,8 @@ fn place(cx: &mut ApplyContext<'_>, path: &str, put: &Put<'_>, bytes: Option<&[u
     Ok(())
 }
 
-/// True if a file's bytes may stay in it: they aren't managed, or nobody but its owner, who stays, could have it
-/// open for writing.
+/// True if the file may be changed without replacing it: either its bytes aren't managed, or only its owner,
+/// who stays the same, could have it open for writing.
 fn stays(bytes: Bytes, before: &FileStat, uid: Option<u32>) -> bool {
     match bytes {
         Bytes::Stay => true,
@@ -472,7 +476,7 @@ fn stays(bytes: Bytes, before: &FileStat, uid: Option<u32>) -> bool {
     }
 }
 
-/// Opens the file that was observed. Fails if something else is there by now.
+/// Opens the file that was observed. Fails if another file is at the path now.
 fn same(dir: &Dir, leaf: &str, before: &FileStat, path: &str) -> Result<std::fs::File> {
     if let Some(file) = dir.open(leaf)? {
         if dir.look_at(&file, leaf)?.is(before) {
@@ -489,7 +493,7 @@ fn replaced(path: &str) -> AgentError {
     )
 }
 
-/// Remembers a directory whose changed entries must be synced.
+/// Adds a directory with changed entries to those that the batch syncs at its end.
 pub(crate) fn keep_for_sync(cx: &mut ApplyContext<'_>, dir: Dir) -> Result<()> {
     let this = dir.itself()?;
     for other in &cx.unsynced {
@@ -502,14 +506,16 @@ pub(crate) fn keep_for_sync(cx: &mut ApplyContext<'_>, dir: Dir) -> Result<()> {
     Ok(())
 }
 
-/// The agent's folder for candidates that others could exchange in their own folder.
+/// Subfolder of the agent's folder for copies of candidates. It is used for files in folders where others
+/// could swap the candidate.
 const CANDIDATES: &str = "candidates";
 
-/// Runs `validate` on a candidate. A sandbox runs no program and accepts every candidate.
+/// Runs the program `words` on a candidate, and fails unless it accepts the candidate. A sandbox runs no
+/// program and accepts every candidate.
 ///
-/// If only root may write to the candidate's folder, the program gets the candidate there, so that relative
-/// includes work. Elsewhere another file could take the candidate's name before the program opens it: there
-/// the program gets a copy of the same bytes in the agent's folder, under the file's name.
+/// If only root can write to the candidate's folder, the program gets the candidate in that folder, so that
+/// relative includes work. In other folders somebody could replace the candidate before the program opens it.
+/// There, the program gets a copy of the same bytes in the agent's folder, with the file's name.
 fn validate(
     cx: &ApplyContext<'_>,
     words: &[String],
@@ -572,7 +578,7 @@ pub(crate) fn remove(cx: &mut ApplyContext<'_>, path: &str, wanted: FileKind) ->
     Ok(())
 }
 
-/// Removes the folders that were made for a resource, as far as they are empty.
+/// Removes the folders that Plumb created above a resource, if they are empty.
 pub(crate) fn remove_made(cx: &mut ApplyContext<'_>, original: Option<&Original>) -> Result<()> {
     for folder in original
         .iter()
@@ -592,7 +598,7 @@ pub(crate) fn remove_made(cx: &mut ApplyContext<'_>, original: Option<&Original>
     Ok(())
 }
 
-/// Returns the missing folders above a path, topmost first.
+/// Returns the folders above a path that don't exist, topmost first.
 pub(crate) fn missing_parents(sys: &Sys, path: &str) -> Vec<String> {
     path.match_indices('/')
         .filter(|(at, _)| *at > 0)

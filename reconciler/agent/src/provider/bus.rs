@@ -1,22 +1,22 @@
-//! A minimal D-Bus client for observing units, on the socket that systemd has for root. `systemctl show`
-//! spends about a hundred milliseconds on linking and loading on a small machine; this costs a few
-//! writes and reads.
+//! A minimal D-Bus client to observe units over systemd's private socket for root. On a small machine,
+//! `systemctl show` takes about a hundred milliseconds just to load and link its libraries; this client needs
+//! only a few reads and writes.
 //!
-//! It has only the necessary: authentication by uid, method calls with strings, variants of simple types.
-//! Anything unexpected is an error, and the caller runs `systemctl` instead.
+//! It implements only what is needed: authentication by uid, method calls with string arguments, and variants
+//! of simple types. Anything unexpected is an error, and the caller then runs `systemctl` instead.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// The socket on which systemd serves root without a bus in between.
+/// Socket on which systemd serves root directly, without a bus daemon.
 const SOCKET: &str = "/run/systemd/private";
 
-/// The longest message that is accepted; the answers needed here are shorter.
+/// Maximum size of an accepted message, in bytes. The expected answers are shorter.
 const MAX_MESSAGE: usize = 1 << 20;
 
-/// A property's value.
+/// The value of a property.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
     Text(String),
@@ -43,8 +43,8 @@ pub(super) struct Question<'a> {
     pub property: &'a str,
 }
 
-/// Returns a unit's object path: letters and digits stay, other bytes and a leading digit become `_` and two
-/// hexadecimal digits.
+/// Returns a unit's object path. Letters and digits stay; any other byte, and a digit at the start, becomes
+/// `_` with two hexadecimal digits.
 pub(super) fn unit_path(unit: &str) -> String {
     let mut path = "/org/freedesktop/systemd1/unit/".to_owned();
     for (at, byte) in unit.bytes().enumerate() {
@@ -58,7 +58,8 @@ pub(super) fn unit_path(unit: &str) -> String {
     path
 }
 
-/// Asks all questions over one connection. An answer is `None` if there is no such property.
+/// Reads all properties over one connection. Returns `None` for a property that doesn't exist, and `None` for
+/// the whole call if the connection fails or an answer isn't understood.
 pub(super) fn ask(questions: &[Question<'_>]) -> Option<Vec<Option<Value>>> {
     let mut stream = UnixStream::connect(SOCKET).ok()?;
     let patience = Some(Duration::from_secs(10));
@@ -66,7 +67,8 @@ pub(super) fn ask(questions: &[Question<'_>]) -> Option<Vec<Option<Value>>> {
     stream.set_write_timeout(patience).ok()?;
     authenticate(&mut stream)?;
     let mut answers: Vec<Option<Value>> = questions.iter().map(|_| None).collect();
-    // Bounded, so that neither side waits for the other to read.
+    // Send a limited number of calls before reading the answers, so that client and server don't block each
+    // other.
     for (number, chunk) in questions.chunks(64).enumerate() {
         let first = number * 64;
         let mut out = Vec::new();
@@ -99,7 +101,8 @@ fn authenticate(stream: &mut UnixStream) -> Option<()> {
     for byte in uid.bytes() {
         let _ = write!(hex, "{byte:02x}");
     }
-    // All at once, as libsystemd does: the server answers before it reads messages.
+    // Send everything at once, as libsystemd does. The server answers the authentication before it reads
+    // messages.
     stream
         .write_all(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes())
         .ok()?;
@@ -126,7 +129,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.push(0);
 }
 
-/// Writes a header field: a code, and a variant that is an object path, a string or a signature.
+/// Appends a header field: its code, and a variant with an object path, a string or a signature.
 fn field(out: &mut Vec<u8>, code: u8, kind: u8, text: &str) {
     align(out, 8);
     out.extend([code, 1, kind, 0]);
@@ -139,7 +142,7 @@ fn field(out: &mut Vec<u8>, code: u8, kind: u8, text: &str) {
     }
 }
 
-/// Builds a call of `org.freedesktop.DBus.Properties.Get(interface, property)`.
+/// Returns the message that calls `org.freedesktop.DBus.Properties.Get(interface, property)`.
 fn call(serial: u32, question: &Question<'_>) -> Vec<u8> {
     let mut body = Vec::new();
     put_text(&mut body, question.interface);
@@ -215,7 +218,7 @@ fn reply_serial(fields: &[u8]) -> Option<u32> {
     None
 }
 
-/// Reads an array of strings, which begins here, as one text with spaces between them.
+/// Parses the array of strings at the start of `body`, and joins the strings with spaces.
 fn texts(body: &[u8]) -> Option<String> {
     let end = 4 + usize::try_from(number(body, 0)?).ok()?;
     let mut all: Vec<String> = Vec::new();
@@ -230,12 +233,12 @@ fn texts(body: &[u8]) -> Option<String> {
     Some(all.join(" "))
 }
 
-/// Reads a variant that holds a string, a number, a boolean or an array of strings.
+/// Parses a variant with a string, a number, a boolean, an array of strings or a job.
 fn variant(body: &[u8]) -> Option<Value> {
     if body.get(..4)? == b"\x02as\0" {
         return texts(body.get(4..)?).map(Value::Text);
     }
-    // A job: its number and its object.
+    // A job is a struct of its number and its object path. Return the number.
     if body.get(..6)? == b"\x04(uo)\0" {
         return Some(Value::Number(u64::from(number(body, 8)?)));
     }

@@ -19,19 +19,19 @@ use super::{
 use crate::error::{Result, fail};
 use crate::sys::{Program, Sys};
 
-/// The time limit of one try over the network.
+/// Time limit of one attempt over the network.
 const NETWORK_LIMIT: Duration = Duration::from_secs(5);
 
-/// The time limit of one try of a program.
+/// Time limit of one attempt with a program.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(10);
 
-/// The time in which a check must pass after changes, unless its spec sets another.
+/// Time within which a check must pass after changes, unless its spec sets another.
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// The pause between two tries.
+/// Delay between two attempts.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The bytes of an answer that are read; its first line has the status.
+/// Maximum number of bytes that are read of an HTTP answer. The status is in its first line.
 const MAX_ANSWER: u64 = 4096;
 
 pub(crate) struct Checks;
@@ -78,7 +78,7 @@ impl Provider for Checks {
     }
 }
 
-/// Runs each item on a thread of its own, so that one that waits doesn't delay the others.
+/// Runs each item on its own thread, so that a slow item doesn't delay the others.
 fn side_by_side<T: Sync, U: Send>(
     items: &[T],
     one: impl Fn(&T) -> Result<U> + Sync,
@@ -132,7 +132,7 @@ fn failed<T>(message: String) -> Result<T> {
     fail(ErrorCode::CheckFailed, message)
 }
 
-/// Resolves a name with the host's own resolver.
+/// Resolves a host name with the host's own resolver (`getent`).
 fn addresses(sys: &Sys, host: &str) -> Result<Vec<IpAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
@@ -191,7 +191,7 @@ fn request(sys: &Sys, http: &HttpCheck) -> Result<()> {
     }
 }
 
-/// Sends a request and returns the status of the answer, or `None` if it isn't HTTP.
+/// Sends an HTTP request and returns the status code of the answer, or `None` if the answer isn't HTTP.
 fn ask(mut stream: TcpStream, host: &str, path: &str) -> std::io::Result<Option<u16>> {
     stream.set_read_timeout(Some(NETWORK_LIMIT))?;
     stream.set_write_timeout(Some(NETWORK_LIMIT))?;

@@ -14,10 +14,10 @@ use super::{
 use crate::error::Result;
 use crate::sys::{Accounts, Output, Program, Sys};
 
-/// The time limit of a guard, which only reads and so is quick.
+/// Time limit of a guard. Guards should only read, so they are quick.
 const GUARD_LIMIT: Duration = Duration::from_secs(10);
 
-/// The time limit of a command, unless its spec sets another.
+/// Time limit of a command, unless its spec sets another.
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
 pub(crate) struct Commands;

@@ -16,14 +16,14 @@ use crate::book::{CreationStep, Desired, Home, Original, Originals, Owners, Reco
 use crate::error::{Result, fail};
 use crate::sys::{Accounts, Dir, Sys};
 
-/// A resource to observe, and the spec that selects the fields to observe.
+/// A resource to observe, and a spec whose fields determine what is observed.
 #[derive(Clone, Copy)]
 pub(crate) struct Item<'a> {
     pub address: &'a Address,
     pub spec: &'a Spec,
 }
 
-/// The context in which providers observe.
+/// Everything that providers need to observe resources.
 pub(crate) struct ObserveContext<'a> {
     pub sys: &'a Sys,
     pub accounts: Accounts,
@@ -33,7 +33,7 @@ pub(crate) struct ObserveContext<'a> {
     systemd: OnceLock<Result<systemd::Snapshot>>,
 }
 
-/// The context in which providers change the machine.
+/// Everything that providers need to change resources.
 pub(crate) struct ApplyContext<'a> {
     pub sys: &'a Sys,
     pub home: &'a Home,
@@ -42,23 +42,23 @@ pub(crate) struct ApplyContext<'a> {
     pub desired: &'a Desired,
     pub blobs: &'a Blobs,
     pub originals: &'a Originals,
-    /// The name of this run's temporary files.
+    /// Name that this run gives to its temporary files.
     pub temporary: &'a str,
-    /// Records of changed owners, for the ledger.
+    /// Journal records of the owners that changed in a sandbox. The batch appends them to the journal.
     pub records: Vec<Record>,
-    /// Troubles of the host that failed no change.
+    /// Problems of the host that didn't fail a change.
     pub warnings: Vec<String>,
-    /// Directories whose entries changed and aren't durable yet.
+    /// Directories with changed entries that haven't been synced yet.
     pub unsynced: Vec<Dir>,
 }
 
-/// A resource to change, as it was just observed.
+/// A resource to change, with its latest observation and the fields to change.
 pub(crate) struct ItemChange<'a> {
     pub address: &'a Address,
     pub spec: &'a Spec,
     pub observed: &'a Observed,
     pub fields: &'a [FieldChange],
-    /// The original, if this change gives it back.
+    /// The resource's original, if this change restores it.
     pub original: Option<&'a Original>,
 }
 
@@ -70,8 +70,8 @@ impl ItemChange<'_> {
 }
 
 impl<'a> ObserveContext<'a> {
-    /// Loads the accounts as they are now, and resolves all names that aren't local with one query to the
-    /// name service.
+    /// Loads the local accounts, and resolves the names of all other owners with one query per database to
+    /// the name service.
     pub(crate) fn new(
         sys: &'a Sys,
         owners: &'a Owners,
@@ -106,7 +106,7 @@ impl<'a> ObserveContext<'a> {
         entry.is_some_and(|entry| entry.pending.contains(&step))
     }
 
-    /// Returns the items' units as systemd shows them, from one query.
+    /// Returns the state of the items' units. The first call queries systemd once for all of them.
     pub(super) fn systemd(&self) -> Result<&systemd::Snapshot> {
         self.systemd
             .get_or_init(|| systemd::resolve(self.sys, &self.units))
@@ -114,7 +114,7 @@ impl<'a> ObserveContext<'a> {
             .map_err(Clone::clone)
     }
 
-    /// Observes items of all types. Types that ask other programs are observed in parallel with the rest.
+    /// Observes items of all types. Types that need other programs are observed in parallel with the others.
     pub(crate) fn observe(&self, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         let mut outcomes: Vec<Option<Result<Observed>>> = items.iter().map(|_| None).collect();
         let asked = |inquiry: Inquiry| self.of_inquiry(inquiry, items);
@@ -152,7 +152,7 @@ impl<'a> ObserveContext<'a> {
             .collect()
     }
 
-    /// Observes the items of one inquiry, each with its index.
+    /// Observes the items whose types use this source. Returns each observation with the item's index.
     fn of_inquiry(&self, inquiry: Inquiry, items: &[Item<'_>]) -> Vec<(usize, Result<Observed>)> {
         let mut all = Vec::new();
         for kind in Kind::ALL {
@@ -180,10 +180,11 @@ impl<'a> ObserveContext<'a> {
         all
     }
 
-    /// Observes items of one type. Items that name the same thing are an error each, so that no two of them
-    /// can be changed in turn.
+    /// Observes items of one type. If several addresses name the same thing on the host, each of them gets an
+    /// error, so that they don't undo each other's changes.
     fn observe_things(&self, provider: &dyn Provider, items: &[Item<'_>]) -> Vec<Result<Observed>> {
-        // What is desired names a thing; the specs of observations for originals only ask for all fields.
+        // Only desired specs count for identities: items that capture originals have specs that just name all
+        // fields.
         let leaf = |address: &Address| self.inputs.desired.get(address);
         let named: Vec<Item<'_>> = items
             .iter()
@@ -224,7 +225,7 @@ impl<'a> ObserveContext<'a> {
 }
 
 impl ApplyContext<'_> {
-    /// Opens a content that came with this plan or is stored as an original.
+    /// Opens a content that was received for this plan or is stored as part of an original.
     pub(crate) fn content(&self, content: &Content, path: &str) -> Result<Box<dyn Read>> {
         if content.size == 0 {
             return Ok(Box::new(std::io::empty()));
@@ -244,7 +245,7 @@ impl ApplyContext<'_> {
         )
     }
 
-    /// Syncs the directories whose entries changed.
+    /// Syncs the directories that have changed entries.
     pub(crate) fn sync_directories(&mut self) -> Result<()> {
         self.unsynced.drain(..).try_for_each(|dir| dir.sync())
     }

@@ -48,7 +48,8 @@ impl Provider for Directories {
     fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
         let path = change.address.name();
         at_path::check_change(cx, path, FileKind::Directory, change)?;
-        // What others put into a directory that Plumb made is left, without an error.
+        // If Plumb created a directory and others have put files into it, the directory stays, and that is no
+        // error.
         if !change.spec.wants_absent() || change.original.is_some() {
             return Ok(());
         }
@@ -122,7 +123,8 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     }
 }
 
-/// True if what lies at a path goes in the same run, before the directory around it.
+/// True if the run removes the file, directory or link at this path before it removes the directory around
+/// it.
 fn leaves(cx: &ObserveContext<'_>, path: &str) -> bool {
     let inputs = &cx.inputs;
     let kinds = [Kind::File, Kind::Directory, Kind::Link];
@@ -154,7 +156,8 @@ fn remove(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         }
         Some(_) if !dir.remove_directory(leaf)? => {
             if work.original.is_some() {
-                // Plumb made this directory, but others have put entries into it, and those are theirs.
+                // Plumb created this directory, but it isn't empty: its entries belong to others, so it
+                // stays.
                 return Ok(Effect::Left);
             }
             return Err(not_empty(path));
@@ -176,7 +179,7 @@ fn put(cx: &mut ApplyContext<'_>, spec: &DirectorySpec, work: &ItemChange<'_>) -
             return Err(at_path::in_the_way(path, found.kind, "a directory"));
         }
         Some(_) => {}
-        // Closed to others until its owner and group are set.
+        // Only root can access a new directory until its owner and group are set.
         None => dir.make_directory(leaf, 0o700)?,
     }
     let this = dir.sub(leaf)?;

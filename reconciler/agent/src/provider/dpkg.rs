@@ -1,4 +1,4 @@
-//! Installed packages, read with one `dpkg-query`.
+//! Reads the installed packages with one call of `dpkg-query`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,26 +8,26 @@ use plumb_api::resource::PackageObserved;
 use crate::error::Result;
 use crate::sys::{Program, Sys};
 
-/// The packages that dpkg knows.
+/// The packages in dpkg's database.
 #[derive(Debug, Default)]
 pub(super) struct Installed {
-    /// The host's own architecture.
+    /// Architecture of the host.
     native: String,
-    /// By package, each with its architecture.
+    /// The packages by name, one for each architecture.
     packages: BTreeMap<String, Vec<(String, PackageObserved)>>,
-    /// The installed packages that provide a name.
+    /// The installed packages that provide a name, by that name.
     provided: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// A package as dpkg has it under a name.
+/// The result of looking up a package name in dpkg's database.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PackageMatch {
-    /// dpkg doesn't have it.
+    /// dpkg doesn't have the package.
     Nothing,
-    /// dpkg has it in an architecture that the name means for sure.
+    /// dpkg has the package in the architecture that the name denotes.
     Here(PackageObserved),
-    /// dpkg has it in another architecture only. A name without an architecture means that one where apt has
-    /// none for the host's own.
+    /// dpkg has the package only in another architecture. A name without an architecture denotes this package
+    /// if apt has no candidate for the host's architecture.
     Foreign(PackageObserved),
 }
 
@@ -61,7 +61,7 @@ impl Installed {
             };
             let observed = read(status, fields.next().unwrap_or_default());
             if package == "dpkg" {
-                // dpkg itself is always of the host's own architecture.
+                // The package `dpkg` always has the host's architecture.
                 arch.clone_into(&mut all.native);
             }
             if observed.version.is_some() {
@@ -78,7 +78,7 @@ impl Installed {
         all
     }
 
-    /// Returns a name without the host's own architecture, as apt prints it.
+    /// Returns a package name without its architecture if that is the host's or `all`, as apt prints it.
     pub(super) fn bare<'a>(&self, name: &'a str) -> &'a str {
         match name.split_once(':') {
             Some((package, arch)) if arch == self.native || arch == "all" => package,
@@ -96,7 +96,7 @@ impl Installed {
             let best = fitting().find(there).or_else(|| fitting().next());
             best.map(|(_, found)| found.clone())
         };
-        // A package of all architectures is one of each.
+        // A package for `all` architectures fits any architecture.
         let here = best(&|other| other == arch || other == "all");
         let foreign = if name.contains(':') || here.as_ref().is_some_and(is_there) {
             None
@@ -124,7 +124,8 @@ fn is_there(found: &PackageObserved) -> bool {
 fn read(status: &str, version: &str) -> PackageObserved {
     let mut flags = status.chars();
     let (wanted, there, wrong) = (flags.next(), flags.next(), flags.next());
-    // A package that waits for a trigger is installed: the triggering package's own transaction settles it.
+    // A package that waits for a trigger counts as installed: the transaction of the triggering package
+    // completes it.
     let installed = matches!(there, Some('i' | 'W' | 't'));
     let broken = matches!(there, Some('H' | 'U' | 'F')) || wrong == Some('R');
     PackageObserved {

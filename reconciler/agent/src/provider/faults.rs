@@ -1,23 +1,24 @@
-//! The faults of one change: a field that can't be done doesn't keep the others from being done.
+//! Errors of single fields of a change. One failing field doesn't prevent the changes of the other fields.
 
 use plumb_api::report::AgentError;
 
 use super::Effect;
 use crate::error::Result;
 
-/// A field of a change that the host refuses, whatever becomes of the others.
+/// A field that the host refuses to change, independently of the other fields.
 #[derive(Debug, Clone)]
 pub(crate) struct RefusedField {
     pub(crate) field: &'static str,
     pub(crate) error: AgentError,
 }
 
-/// True if a field is among the refused ones.
+/// True if `field` is one of the refused fields.
 pub(crate) fn is_refused(refused: &[RefusedField], field: &str) -> bool {
     refused.iter().any(|one| one.field == field)
 }
 
-/// Fails with the errors of all refused fields and that of the others, if there are any.
+/// Fails if there are refused fields or `others` is an error. The returned error combines the errors of the
+/// refused fields and `others`.
 pub(crate) fn of_refused(refused: &[RefusedField], others: Option<&AgentError>) -> Result<()> {
     let mut faults = Faults::default();
     for error in refused.iter().map(|one| &one.error).chain(others) {
@@ -33,14 +34,15 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Keeps the error of a step, if it has one.
+    /// Stores the error of a step, if it failed.
     pub(super) fn note(&mut self, outcome: Result<()>) {
         if let Err(error) = outcome {
             self.all.push(error);
         }
     }
 
-    /// Returns the outcome of the change. Several errors become one that tells all of them.
+    /// Returns the outcome of the whole change. Combines several errors into one with all their messages and
+    /// hints.
     pub(super) fn outcome(self) -> Result<Effect> {
         let mut all = self.all.into_iter();
         let Some(first) = all.next() else {
@@ -62,7 +64,7 @@ impl Faults {
     }
 }
 
-/// Returns each text once, at its first place.
+/// Returns the texts without duplicates, in the order of their first occurrence.
 fn distinct<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut all: Vec<&str> = Vec::new();
     for text in texts {

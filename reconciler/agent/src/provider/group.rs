@@ -118,7 +118,7 @@ impl GiveBack for Groups {
                 });
             }
         };
-        // Of a set that others may add to, only Plumb's own members go.
+        // In a set that others may extend, Plumb removes only the members that it added.
         let (gid, members, membership) = match managed {
             Some(Spec::Group(managed)) if managed.state == Presence::Present => (
                 managed.gid.is_some(),

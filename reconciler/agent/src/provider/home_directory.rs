@@ -1,4 +1,4 @@
-//! Makes a user's home: a copy of `/etc/skel` that appears whole or not at all.
+//! Creates a user's home by copying `/etc/skel`. The home appears at its path as a whole or not at all.
 
 use std::io::Read;
 
@@ -11,7 +11,7 @@ use crate::sys::{
     Dir, FileKind, Program, Sys, UserLine, copy_hashed, create_new, remove_tree, split,
 };
 
-/// The deepest folder of `/etc/skel` that is copied.
+/// Maximum depth of the folders in `/etc/skel` that are copied.
 const MAX_DEPTH: u32 = 32;
 
 /// True if there is a folder at the path of a home, or a link that may lead to one.
@@ -24,7 +24,7 @@ fn is_home(kind: FileKind) -> bool {
     matches!(kind, FileKind::Directory | FileKind::Link)
 }
 
-/// Makes the home of a user. An existing folder stays as it is, without the files of `/etc/skel`.
+/// Creates the home of a user. An existing folder stays as it is: nothing is copied into it.
 pub(super) fn make(cx: &mut ApplyContext<'_>, user: &UserLine) -> Result<()> {
     place(cx, user).map_err(|error| {
         AgentError::new(
@@ -48,7 +48,7 @@ fn place(cx: &mut ApplyContext<'_>, user: &UserLine) -> Result<()> {
     }
     check_writable(sys, path)?;
     let (dir, leaf, _) = sys.root().make_parent(path)?;
-    // One name for every try, so that what a killed run left is found and removed.
+    // Every attempt uses the same name, so that it finds and removes the leftovers of a killed run.
     let temporary = format!(".plumb-home-{leaf}");
     remove_tree(&dir, &temporary)?;
     dir.make_directory(&temporary, 0o700)?;
@@ -73,7 +73,7 @@ fn place(cx: &mut ApplyContext<'_>, user: &UserLine) -> Result<()> {
     Ok(())
 }
 
-/// Names the read-only file system, if the nearest folder above a home lies on one.
+/// Fails if the nearest existing folder above a home is on a read-only file system.
 fn check_writable(sys: &Sys, path: &str) -> Result<()> {
     let mut folder = split(path).0;
     loop {
@@ -90,7 +90,7 @@ fn check_writable(sys: &Sys, path: &str) -> Result<()> {
     }
 }
 
-/// Returns the folder that new homes are copied from.
+/// Returns the folder whose contents are copied to new homes.
 fn skeleton(sys: &Sys) -> String {
     let defaults = sys.text("/etc/default/useradd").unwrap_or_default();
     defaults
@@ -100,7 +100,8 @@ fn skeleton(sys: &Sys) -> String {
         .to_owned()
 }
 
-/// Returns the mode of a new home: `HOME_MODE` of `/etc/login.defs`, or what `UMASK` leaves.
+/// Returns the mode for a new home: `HOME_MODE` from `/etc/login.defs` or, without it, the mode according to
+/// `UMASK`.
 fn mode(sys: &Sys) -> u32 {
     let definitions = sys.text("/etc/login.defs").unwrap_or_default();
     let number = |name: &str| {
@@ -126,7 +127,7 @@ fn own(file: &Dir, owner: OwnerIds, mode: u32) -> Result<()> {
     fchmod(file.fd(), Mode::from_raw_mode(mode)).at("set the mode of", &path)
 }
 
-/// Copies files, folders and links. Leaves out sockets, pipes and devices.
+/// Copies files, folders and links recursively. Skips sockets, pipes and devices.
 fn copy_tree(from: &Dir, to: &Dir, owner: OwnerIds, depth: u32) -> Result<()> {
     if depth > MAX_DEPTH {
         return fail(

@@ -1,4 +1,5 @@
-//! Identity: names are resolved to the things on the host before anything is compared.
+//! Resolves names to the things on the host that they denote, so that two names of one thing are noticed
+//! before anything is compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,8 +9,8 @@ use plumb_api::{Address, Kind};
 
 use super::{Item, ObserveContext, of};
 
-/// The thing on this host that a name means, in the words of the host. Two names of one type with the same
-/// identity mean one thing.
+/// The canonical name of the thing on this host that an address denotes. If two addresses of one type have
+/// the same identity, they denote the same thing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity(String);
 
@@ -18,14 +19,15 @@ impl Identity {
         Self(thing.into())
     }
 
-    /// Returns the identity of a thing with a single name: the name itself.
+    /// Returns the identity of a thing that has only one name: that name.
     pub(crate) fn of_name(address: &Address) -> Self {
         Self::new(address.name())
     }
 }
 
-/// Returns the identities of accounts: the number of one that another item's spec claims, else the name.
-/// Accounts that share a number on the host already, such as `root` and `toor`, stay apart.
+/// Returns the identities of accounts. An account is identified by its uid or gid if the spec of any item
+/// sets that number, and otherwise by its name. Accounts that already share a number on the host, such as
+/// `root` and `toor`, stay different unless a spec sets the number.
 pub(super) fn of_accounts(
     items: &[Item<'_>],
     claimed: impl Fn(&Item<'_>) -> Option<u32>,
@@ -49,14 +51,14 @@ impl fmt::Display for Identity {
     }
 }
 
-/// The identities of a set of items.
+/// The identities of some items, by address and by thing.
 pub(crate) struct Identities {
     identities: BTreeMap<Address, Identity>,
     addresses: BTreeMap<(Kind, Identity), BTreeSet<Address>>,
 }
 
 impl Identities {
-    /// Resolves the items, one query per type.
+    /// Resolves the items. Calls the provider of each type once.
     pub(crate) fn resolve(cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Self {
         let mut all = Self {
             identities: BTreeMap::new(),
@@ -81,7 +83,7 @@ impl Identities {
         all
     }
 
-    /// Returns the other addresses that mean the same thing as this one.
+    /// Returns the other addresses that denote the same thing as `address`.
     pub(crate) fn others<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = &'a Address> {
         self.identities
             .get(address)
@@ -91,7 +93,7 @@ impl Identities {
             .filter(move |other| *other != address)
     }
 
-    /// Returns the error for an address that means the same thing as `other`.
+    /// Returns the error for an address that denotes the same thing as `other`.
     pub(crate) fn conflict(&self, address: &Address, other: &Address) -> AgentError {
         let (first, second) = if address < other {
             (address, other)

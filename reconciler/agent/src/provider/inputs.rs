@@ -1,9 +1,10 @@
-//! Restarts and reruns as state: a resource is stale if an input changed since its last start.
+//! Models restarts and reruns as state: a resource is stale if an input has changed since its last start.
 //!
-//! For each resource that has inputs, the ledger stores a mark of each input at the last start: a digest of
-//! the input's spec (without `after`, `manage`, `validate`) and the generation of its last change by Plumb.
-//! The journal has the new generation before the change itself, so wherever a run is interrupted, an input
-//! that may have changed has another mark than the recorded one, and the resource is stale.
+//! For each resource with inputs, the ledger stores a mark of each input at the last start. The mark is a
+//! digest of the input's spec (without `after`, `manage` and `validate`) and the generation of Plumb's last
+//! change of the input. The journal has the new generation before Plumb makes the change. So, even if a run
+//! is interrupted, an input that may have changed has another mark than the stored one, and the resource is
+//! stale.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,23 +16,23 @@ use super::Effect;
 use crate::book::{Desired, Ledger, Moment};
 use crate::sys::boot_id;
 
-/// The last start of a service by Plumb, as far as the ledger knows.
+/// The time of a resource's last start by Plumb, according to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LastStart {
-    /// Since this boot.
+    /// During the current boot.
     ThisBoot,
-    /// The ledger has no start in this boot.
+    /// The ledger has no start during the current boot.
     Unknown,
 }
 
-/// The inputs of resources: desired specs, and the ledger's marks.
+/// The desired specs and the ledger, from which the marks of inputs are computed.
 #[derive(Clone, Copy)]
 pub(crate) struct Inputs<'a> {
     pub desired: &'a Desired,
     pub ledger: &'a Ledger,
 }
 
-/// True if a resource reacts to changes of others.
+/// True if changes of other resources can make this resource stale.
 pub(crate) fn has_inputs(address: &Address, spec: &Spec) -> bool {
     let name = address.name();
     let mut unnamed = address.kind().input_keys(name).into_iter();
@@ -45,9 +46,9 @@ struct Sorted {
 }
 
 impl Inputs<'_> {
-    /// Returns the inputs that a resource names, and those that it has unnamed: for a service the units and
-    /// drop-ins of its unit, those to be removed included. `own` is its own address on the host, if it was
-    /// named by an alias.
+    /// Returns the inputs that the spec names and the implicit inputs. For a service, the implicit inputs are
+    /// the unit file and drop-ins of its unit, including those that will be removed. `own` is the address of
+    /// the unit's real name if the resource uses an alias.
     fn sorted(&self, address: &Address, own: Option<&Address>, spec: &Spec) -> Sorted {
         let mut sorted = Sorted {
             restarting: BTreeSet::new(),
@@ -79,7 +80,7 @@ impl Inputs<'_> {
             None => serde_json::Value::Null,
         };
         if let Some(fields) = json.as_object_mut() {
-            // These say when and how the input is put in place, not what is read.
+            // These fields say when and how Plumb writes the input. They don't change what a service reads.
             for field in ["after", "manage", "validate"] {
                 fields.remove(field);
             }
@@ -88,7 +89,8 @@ impl Inputs<'_> {
         Digest::of("input", &(json, generation)).ok()
     }
 
-    /// Returns the last start by Plumb in this boot: systemd forgets a oneshot that has ended.
+    /// Returns whether the ledger shows a start during the current boot. This is needed because systemd may
+    /// forget a oneshot unit that has ended.
     pub(super) fn last_start(&self, address: &Address) -> LastStart {
         let started = self.ledger.entry(address).is_some_and(|entry| {
             let changed = entry.changed.as_ref();
@@ -101,7 +103,7 @@ impl Inputs<'_> {
         }
     }
 
-    /// Returns the current marks of all inputs of a resource, or `None` if it can't have any.
+    /// Returns the current marks of all inputs of a resource, or `None` if the resource can't have inputs.
     pub(crate) fn marks(
         &self,
         address: &Address,
@@ -121,8 +123,8 @@ impl Inputs<'_> {
         Some(marks)
     }
 
-    /// Returns the action that a resource needs to read its inputs again. An input without a recorded mark
-    /// counts as changed if Plumb changed it after `since`, in microseconds of this boot.
+    /// Returns the action that makes a resource read its inputs again. An input without a stored mark counts
+    /// as changed if Plumb changed it at or after `since`, in microseconds of this boot's monotonic clock.
     pub(super) fn stale(
         &self,
         address: &Address,
@@ -160,7 +162,8 @@ fn reloads(effect: &Consequence) -> bool {
     matches!(effect, Consequence::Reloads(_))
 }
 
-/// True if a resource is an input of another one that doesn't name it, and that has to read it again.
+/// True if `input` is an implicit input of `of`: the spec doesn't name it, but the resource reads it and
+/// reacts to its changes.
 fn is_unnamed_input(input: &Address, of: &Address, own: Option<&Address>, spec: &Spec) -> bool {
     let Some(key) = input.kind().input_key(input.name()) else {
         return false;
@@ -171,13 +174,17 @@ fn is_unnamed_input(input: &Address, of: &Address, own: Option<&Address>, spec: 
         .any(|name| reads(name, input) && spec.on_input(name.name(), &key).is_some())
 }
 
-/// True if a change came after a unit's start on this boot's clock. A change in another boot came before it.
+/// True if a change happened at or after the start of a unit. A change before the current boot never did.
 fn after_start(changed: &Moment, active_since: u64) -> bool {
     changed.boot == boot_id() && changed.micros >= active_since
 }
 
-/// Returns the marks to record after a change: after a start all current ones; after a reload the current
-/// ones of inputs that reload; otherwise only those of inputs that had none.
+/// Returns the marks to store after a change:
+/// - after a start, the current marks of all inputs;
+/// - after a reload, the current marks of the inputs that cause reloads, and the stored marks of the others;
+/// - otherwise, the stored marks.
+///
+/// In each case, inputs without a stored mark get their current mark.
 pub(crate) fn inputs_after(
     address: &Address,
     spec: &Spec,

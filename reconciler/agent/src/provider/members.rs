@@ -1,4 +1,4 @@
-//! Members of groups, changed by difference: a name that the tools don't accept never keeps the others out.
+//! Changes the members of groups one by one, so that a name that the tools reject doesn't block the others.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::{ApplyContext, passwd};
 use crate::error::{At, Result};
 use crate::sys::{Accounts, Dir, Program, create_new};
 
-/// The number of tries for the files' locks, half a second apart.
+/// Maximum number of attempts to lock the account files, half a second apart.
 const TRIES: u32 = 20;
 
-/// The change of a set of names.
+/// The names to add to a set and to remove from it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) add: Vec<String>,
@@ -25,7 +25,8 @@ pub(super) struct Difference {
 }
 
 impl Difference {
-    /// Reads the difference from a field that is a set of names. `None` if the change doesn't include it.
+    /// Returns the difference of a field that is a set of names, or `None` if the change doesn't include the
+    /// field.
     pub(super) fn of(fields: &[FieldChange], field: &str) -> Option<Self> {
         let change = fields.iter().find(|change| change.field == field)?;
         let names = |value: &Option<serde_json::Value>| -> Vec<String> {
@@ -49,21 +50,21 @@ impl Difference {
     }
 }
 
-/// The sets from which follows what Plumb added and git doesn't have any more.
+/// The sets that determine which names Plumb added to a group and git no longer has.
 pub(super) struct Memberships<'a> {
     pub(super) membership: Membership,
     /// The desired names; `None` if the set isn't managed.
     pub(super) desired: Option<&'a BTreeSet<String>>,
-    /// The names that Plumb may have added.
+    /// All names that Plumb may have added.
     pub(super) added: Option<&'a BTreeSet<String>>,
-    /// The names before Plumb's first change.
+    /// The names in the set before Plumb's first change.
     pub(super) original: Option<&'a BTreeSet<String>>,
     pub(super) observed: Option<&'a BTreeSet<String>>,
 }
 
 impl Memberships<'_> {
-    /// Takes names out of the set that Plumb added and that git doesn't have any more. Names that others added
-    /// stay.
+    /// If the set contains names that Plumb added and git no longer has, replaces `field` in `fields` by a
+    /// change that removes them. Names that others added stay.
     pub(super) fn withdraw(&self, fields: &mut Vec<FieldChange>, field: &str) {
         let (Some(desired), Some(added), Some(observed)) =
             (self.desired, self.added, self.observed)
@@ -90,12 +91,12 @@ impl Memberships<'_> {
     }
 }
 
-/// The treatment of a name that no account has.
+/// The treatment of a group member for whom there is no account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
-    /// It is an error: the manifest names it.
+    /// Return an error, because the manifest names the member.
     Refuse,
-    /// It is written as it is: it stood there before Plumb.
+    /// Write the name anyway, because the group had this member before Plumb's first change.
     Restore,
 }
 
@@ -154,7 +155,7 @@ pub(super) fn change_groups(
     }
 }
 
-/// True if a local account or one of a directory service has this name.
+/// True if a local account or an account of a directory service has this name.
 fn is_known(cx: &ApplyContext<'_>, user: &str) -> bool {
     if cx.accounts.user(user).is_some() {
         return true;
@@ -183,7 +184,8 @@ fn insert(members: &mut Vec<String>, user: &str) {
     }
 }
 
-/// Changes the members in `/etc/group` and `/etc/gshadow` themselves, under the locks of shadow's tools.
+/// Changes a group's members in `/etc/group` and `/etc/gshadow` directly, while holding the locks of the
+/// shadow tools.
 fn edit(
     cx: &mut ApplyContext<'_>,
     group: &str,
@@ -212,7 +214,7 @@ fn edit(
     outcome
 }
 
-/// Returns the members of a line: its last field.
+/// Returns the members in a line of `/etc/group`: its last field.
 fn names(line: &str) -> Vec<String> {
     let members = line.rsplit(':').next().unwrap_or_default();
     members
@@ -255,7 +257,7 @@ fn write_members(
     at_path::put_bytes(cx, path, &put, new.as_bytes())
 }
 
-/// The locks that shadow's tools take before they change accounts.
+/// The locks that the shadow tools take before they change accounts.
 struct Locks {
     _all: std::os::fd::OwnedFd,
     dir: Dir,
@@ -281,7 +283,8 @@ impl Locks {
         Ok(locks)
     }
 
-    /// Makes a lock file that names this process.
+    /// Creates a lock file with this process's id. Returns false if the file already exists or can't be
+    /// written.
     fn mark(&self, name: &str) -> bool {
         use std::io::Write;
         let text = format!("{}\0", std::process::id());
@@ -292,7 +295,8 @@ impl Locks {
 impl Drop for Locks {
     fn drop(&mut self) {
         for name in &self.taken {
-            // The next holder sees that this process is gone, and takes the lock all the same.
+            // If this fails, the next program that wants the lock sees that this process has ended, and takes
+            // the lock anyway.
             let _ = self.dir.unlink(name);
         }
     }

@@ -1,7 +1,7 @@
-//! One provider per primitive type: observes, changes and gives back its resources on a real machine.
+//! The providers, one for each primitive type: they observe, change and give back resources on the host.
 //!
-//! The parts of a type that need no machine (path, unit, order, couplings) are in its `Resource` in
-//! `plumb-api`. The match in [`of`] is exhaustive: a new type doesn't compile without a provider.
+//! The parts of a type that don't need a host (path, unit, order, couplings) are in its `Resource` in
+//! `plumb-api`. The match in [`of`] is exhaustive, so that a new type doesn't compile without a provider.
 
 mod aliases;
 mod apt;
@@ -58,62 +58,63 @@ pub(crate) use settling::{Poll, Settling, SettlingItem};
 use crate::book::{CreationStep, Ledger, Original};
 use crate::error::{Result, fail};
 
-/// The effect of a change, beyond what a new observation shows.
+/// The effect of a change, as far as the next observation doesn't show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// The change was made.
     Done,
-    /// A unit was started or a command ran: it has read all its inputs.
+    /// A unit was started or a command ran, so it has read the current state of all its inputs.
     Started,
     /// A unit was reloaded.
     Reloaded,
-    /// The resource stays, because others need it or have put entries into it.
+    /// The change wasn't made, because others still need the resource or have put entries into it. That is no
+    /// error.
     Left,
 }
 
-/// The way in which changes are handed to a type's provider.
+/// The number of changes that are passed to a provider in one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Batch {
-    /// One by one, except those that [join](Provider::joins).
+    /// One change per call. Consecutive changes that [join](Provider::joins) are passed together.
     Each,
-    /// All that are ready, in one step.
+    /// All changes of the batch in one call.
     Whole,
 }
 
 /// The support of a type in a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sandbox {
-    /// Supported by files alone: the provider runs no program in a sandbox.
+    /// Supported: in a sandbox the provider only reads and writes files and runs no program.
     Supported,
     /// Not supported.
     Unsupported,
 }
 
-/// The source from which a type is observed. Each source is queried on a thread of its own.
+/// The source of a type's observations. Each source is queried on its own thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Inquiry {
-    /// Files and the kernel.
+    /// Files and the kernel, which answer quickly.
     Files,
-    /// Other programs, which take their time: `systemd`, `dpkg`. Types with the same one are observed one
-    /// after the other.
+    /// Other programs, which are slower, identified by a name such as `systemd` or `dpkg`. Types with the
+    /// same name are observed one after the other.
     Programs(&'static str),
 }
 
-/// The lane of a change: changes of one lane are done in one batch.
+/// The lane of a type. A batch contains only changes of one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
-    /// Together with all types that have no lane of their own.
+    /// The lane of all types that don't need their own.
     Shared,
-    /// Only with changes of the same type.
+    /// A lane with changes of only this type.
     Own(Kind),
-    /// Only when no other lane is ready, so that all that these changes read is in place; the lower number
-    /// first.
+    /// A lane that runs only when no other lane has a change that is ready, so that everything that its
+    /// changes read is in place. Lower numbers run before higher ones.
     Last(u8),
 }
 
-/// The code for one primitive type on a machine.
+/// The code that handles one primitive type on a host.
 pub(crate) trait Provider: Sync {
-    // Support, and grouping of changes.
+    // Sandbox support and grouping of changes.
 
     fn sandbox(&self) -> Sandbox {
         Sandbox::Unsupported
@@ -131,23 +132,23 @@ pub(crate) trait Provider: Sync {
         Batch::Each
     }
 
-    /// True if this change may be made in one step with neighbours of its type that may be too: their order
-    /// doesn't matter.
+    /// True if this change may be made in one call with neighbouring changes of its type that also join,
+    /// because their order doesn't matter.
     fn joins(&self, _spec: &Spec, _fields: &[FieldChange]) -> bool {
         false
     }
 
-    /// Returns the path that a change writes to, if it writes to one: its file system must be writable and have
-    /// room.
+    /// Returns the path that a change writes to, if there is one. The agent checks that its file system is
+    /// writable and has enough space.
     fn written(&self, change: &ItemChange<'_>) -> Option<String> {
         change.address.kind().path(change.address.name())
     }
 
     // Identity.
 
-    /// Resolves names to the things on this host that they mean. Returns one identity per item, in their
-    /// order. A type whose things have several names (an alias, an architecture) returns the thing's own name
-    /// for all of them; a name that can't be resolved is its own identity.
+    /// Resolves addresses to the things on this host that they denote. Returns one identity per item, in the
+    /// order of the items. If a thing has several names (an alias, a name with an architecture), all of them
+    /// get the identity of its own name. A name that can't be resolved is its own identity.
     fn identities(&self, _cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
         let own = |item: &Item<'_>| Identity::of_name(item.address);
         items.iter().map(own).collect()
@@ -155,7 +156,7 @@ pub(crate) trait Provider: Sync {
 
     // Observing.
 
-    /// Observes all items. Returns one outcome per item, in their order.
+    /// Observes all items. Returns one result per item, in the order of the items.
     fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>>;
 
     /// Returns the fields in which the host differs from the spec.
@@ -163,8 +164,8 @@ pub(crate) trait Provider: Sync {
         spec.compare(observed)
     }
 
-    /// Adds to the differing fields what Plumb added to sets and the spec doesn't have any more. `managed` has
-    /// all that Plumb may have added.
+    /// Marks as different each set element that Plumb added and that the spec no longer contains. `managed`
+    /// contains all elements that Plumb may have added.
     fn withdraw(
         &self,
         _spec: &Spec,
@@ -175,32 +176,33 @@ pub(crate) trait Provider: Sync {
     ) {
     }
 
-    /// Returns the fields whose values the host writes in its own form: the form that it shows right after a
-    /// change counts as the desired value.
+    /// Returns the fields whose values the host may show in another form than Plumb wrote them. The value
+    /// that the host shows right after a change then counts as the desired value.
     fn read_back_fields(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// True if the observed resource has read its inputs as they are now.
+    /// True if the observed resource has read the current state of its inputs.
     fn has_read_inputs(&self, _observed: &Observed) -> bool {
         false
     }
 
-    /// Returns the path of a text that may be shown in a diff.
+    /// Returns the path of a text file that may be shown in a diff, if there is one.
     fn text_path(&self, _address: &Address, _observed: &Observed) -> Option<String> {
         None
     }
 
     // Changing.
 
-    /// Fails if the host would refuse this change. The frame calls it for the plan, and again before the
-    /// change, so that a plan promises nothing that is then refused.
+    /// Fails if the host would refuse this change. The agent calls this for the observation on which the plan
+    /// is based, and again right before the change, so that a plan promises no change that the host would
+    /// refuse.
     fn check_change(&self, _cx: &ObserveContext<'_>, _change: &ItemChange<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// Returns the fields of a change that the host would refuse by themselves: the others are changed all the
-    /// same. The frame calls it where it calls [`check_change`](Self::check_change).
+    /// Returns the fields that the host would refuse to change. The other fields are changed anyway. The
+    /// agent calls this together with [`check_change`](Self::check_change).
     fn refused_fields(
         &self,
         _cx: &ObserveContext<'_>,
@@ -214,57 +216,60 @@ pub(crate) trait Provider: Sync {
         Vec::new()
     }
 
-    /// Returns the steps that are done only when a resource of this spec is made. They stay pending in the
+    /// Returns the steps that belong to the creation of a resource with this spec. They stay pending in the
     /// ledger until an observation shows that they succeeded.
     fn creation_steps(&self, _spec: &Spec) -> BTreeSet<CreationStep> {
         BTreeSet::new()
     }
 
-    /// Applies all changes. Returns one outcome per item, in their order.
+    /// Applies all changes. Returns one result per change, in the order of the changes.
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>>;
 
-    /// Does the closing step that a batch needs once.
+    /// Runs the closing step that a batch with changes of this type needs once, such as reloading systemd.
     fn settle(&self, _context: &mut ApplyContext<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// Returns the code that waits until changes of the type have settled, or `None` if a change is over when
-    /// it returns.
+    /// Returns the code that waits until changes of this type have settled. Returns `None` if a change is
+    /// complete when `apply` returns.
     fn settling(&self) -> Option<&dyn Settling> {
         None
     }
 
-    /// Returns the code that handles the type's originals, or `None` if there is nothing to give back: such a
-    /// resource only leaves the ledger when nothing desires it any more.
+    /// Returns the code that handles originals of this type. Returns `None` if the type has nothing to give
+    /// back; such a resource is only removed from the ledger when nothing desires it any more.
     fn give_back(&self) -> Option<&dyn GiveBack>;
 }
 
-/// Handles originals: their capture before Plumb's first change, and their return.
+/// Captures and restores originals.
 pub(crate) trait GiveBack {
     /// Returns a spec that names every field, so that the agent observes a complete original.
     fn full_spec(&self) -> Spec;
 
-    /// Returns the spec that restores the original, in the fields that `managed` has.
+    /// Returns the spec that restores the original in the fields that `managed` has. Without `managed`,
+    /// restores all fields.
     fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec;
 
-    /// Returns the spec that takes back what belongs to this name alone, when another desired resource names
-    /// the same thing and so keeps it. Returns `None` if there is nothing of that kind.
+    /// Returns the spec that removes what belongs only to this address, for the case that another desired
+    /// resource names the same thing and therefore keeps the thing. Returns `None` if there is nothing to
+    /// remove.
     fn surrender_spec(&self) -> Option<Spec> {
         None
     }
 
-    /// Describes the original for people. Returns `None` if nothing was there.
+    /// Describes the original in a phrase for people. Returns `None` if the resource didn't exist.
     fn describe(&self, original: &Observed) -> Option<String>;
 
-    /// Returns the content that restoring the original needs.
+    /// Returns the file content that is needed to restore the original, if there is one.
     fn content(&self, _original: &Observed) -> Option<Content> {
         None
     }
 
-    /// Sets the stored content in an original.
+    /// Replaces the content in an original by the content that was stored.
     fn set_content(&self, _original: &mut Observed, _kept: Content) {}
 
-    /// Removes passing state from an observation, such as a pending reload.
+    /// Removes temporary state from an observation, such as a pending reload, before it is stored as an
+    /// original.
     fn lasting(&self, observed: Observed) -> Observed {
         observed
     }
@@ -287,8 +292,8 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
     }
 }
 
-/// Fails if the host would refuse this change, as it is now. Returns the fields that it refuses if there are
-/// others that it takes.
+/// Fails if the host, in its current state, would refuse the whole change. If the host would refuse only some
+/// of the fields, returns those.
 pub(crate) fn check_change(
     cx: &ObserveContext<'_>,
     change: &ItemChange<'_>,
@@ -304,17 +309,17 @@ pub(crate) fn check_change(
     faults::of_refused(&refused, None).map(|()| refused)
 }
 
-/// The reason for which a resource has a spec.
+/// The reason why a spec is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// The spec is desired.
+    /// The resource is desired with this spec.
     Desired,
     /// Nothing desires the resource any more; the spec restores its original.
     Restored,
 }
 
-/// Returns the fields in which the host differs from the spec. On the way out only the original counts: what
-/// would run to bring a managed resource up to date doesn't run any more.
+/// Returns the fields in which the host differs from the spec. If the spec restores an original, ignores the
+/// fields that only make something run, such as restarts after changed inputs.
 pub(crate) fn compare(direction: Direction, spec: &Spec, observed: &Observed) -> Vec<FieldChange> {
     let mut fields = of(spec.kind()).compare(spec, observed);
     if direction == Direction::Restored {
@@ -329,17 +334,17 @@ fn keeper(observed: &Observed) -> Option<&'static dyn GiveBack> {
     of(observed.kind()).give_back()
 }
 
-/// Returns the content that restoring an original needs.
+/// Returns the file content that is needed to restore an original, if there is one.
 pub(crate) fn kept_content(original: &Original) -> Option<Content> {
     keeper(&original.observed)?.content(&original.observed)
 }
 
-/// Describes an original for people. Returns `None` if nothing was there.
+/// Describes an original in a phrase for people. Returns `None` if the resource didn't exist.
 pub(crate) fn describe(original: &Original) -> Option<String> {
     keeper(&original.observed)?.describe(&original.observed)
 }
 
-/// Returns the digests of the contents that the ledger's originals need.
+/// Returns the digests of all file contents that the ledger's originals need.
 pub(crate) fn contents_of_originals(ledger: &Ledger) -> BTreeSet<String> {
     ledger
         .resources
@@ -349,7 +354,8 @@ pub(crate) fn contents_of_originals(ledger: &Ledger) -> BTreeSet<String> {
         .collect()
 }
 
-/// Returns the error for a spec whose type isn't the address's, which is the controller's mistake.
+/// Returns the error for a spec whose type isn't the type of the address. The controller should never send
+/// this.
 fn wrong_type<T>(address: &Address) -> Result<T> {
     fail(
         ErrorCode::Protocol,
@@ -357,7 +363,7 @@ fn wrong_type<T>(address: &Address) -> Result<T> {
     )
 }
 
-/// Applies the changes one after the other.
+/// Applies the changes one by one, with `one`.
 fn each(
     cx: &mut ApplyContext<'_>,
     work: &[ItemChange<'_>],
@@ -366,7 +372,7 @@ fn each(
     work.iter().map(|work| one(cx, work)).collect()
 }
 
-/// Returns the error for something that a sandbox doesn't have.
+/// Returns the error for something that isn't supported in a sandbox.
 fn not_in_a_sandbox(what: &str) -> AgentError {
     AgentError::new(ErrorCode::Unsupported, format!("a sandbox has no {what}")).hint(
         "a sandbox has files, directories, links, units, sysctl files, users and groups; leave the rest out for this host, or drive a real one",

@@ -1,5 +1,5 @@
-//! `package`: observed with one `dpkg-query`, and apt's lists for what isn't installed; changed in apt
-//! transactions.
+//! `package`: observed with one call of `dpkg-query`, and with apt's lists for packages that aren't
+//! installed; changed in apt transactions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -35,7 +35,8 @@ impl Provider for Packages {
         Some("/var/lib/dpkg/status".to_owned())
     }
 
-    /// `NAME:ARCH` of the host's own architecture is `NAME`, and so are `NAME:all` and `NAME:any`.
+    /// If the architecture is the host's own, `NAME:ARCH` is the same package as `NAME`. So are `NAME:all`
+    /// and `NAME:any`.
     fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
         let with_arch = |item: &Item<'_>| item.address.name().contains(':');
         if !items.iter().any(with_arch) {
@@ -73,7 +74,7 @@ impl Provider for Packages {
         Batch::Whole
     }
 
-    /// Fails if the host holds the package and the manifest says nothing of a hold.
+    /// Fails if the package is held on the host and the manifest doesn't set `hold`.
     fn check_change(&self, _cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
         let (Spec::Package(spec), Observed::Package(observed)) = (change.spec, change.observed)
         else {
@@ -115,8 +116,8 @@ impl GiveBack for Packages {
         Spec::Package(PackageSpec::default())
     }
 
-    /// Keeps a package that was there before, in whatever version. Removes one that Plumb installed, but not
-    /// its configuration and data: purging could delete a database.
+    /// Keeps a package that was installed before Plumb's first change, in any version. Removes a package that
+    /// Plumb installed, but keeps its configuration and data, because purging it could delete a database.
     fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
         let Observed::Package(original) = original else {
             return Spec::Package(PackageSpec::default());
@@ -146,7 +147,8 @@ impl GiveBack for Packages {
     }
 }
 
-/// Returns dpkg's own architecture, or nothing if dpkg can't be asked: each name is then its own package.
+/// Returns dpkg's own architecture. Returns an empty string if dpkg fails; then each name counts as its own
+/// package.
 fn native_architecture(sys: &Sys) -> String {
     match Program::new("dpkg", ["--print-architecture"]).check(sys) {
         Ok(output) => output.stdout.trim().to_owned(),
@@ -154,7 +156,7 @@ fn native_architecture(sys: &Sys) -> String {
     }
 }
 
-/// True if apt's lists decide what a name means, or what its newest version is.
+/// True if apt's lists are needed to tell what the name denotes or what its newest version is.
 fn needs_lists(installed: &Installed, item: &Item<'_>) -> bool {
     let Spec::Package(spec) = item.spec else {
         return false;
@@ -187,12 +189,13 @@ fn observe(
     let candidate = known.and_then(|lists| lists.candidate(name));
     let mut observed = match installed.find(name) {
         PackageMatch::Here(found) => found,
-        // apt takes the host's own architecture where its lists have one.
+        // If apt's lists have the package for the host's architecture, the name denotes that one.
         PackageMatch::Foreign(found) if candidate.is_none() => found,
         PackageMatch::Foreign(_) | PackageMatch::Nothing => PackageObserved::default(),
     };
     let there = observed.version.is_some() || observed.broken;
-    // What is only given back may have been a virtual name once.
+    // If nothing desires the resource any more, its name may have become a virtual package since, which is no
+    // error.
     let desired = cx.inputs.desired.get(item.address).is_some();
     let providers = known.and_then(|lists| lists.providers(name));
     if let Some(providers) = providers.filter(|_| desired && !there) {
@@ -211,15 +214,15 @@ fn observe(
     Ok(Observed::Package(observed))
 }
 
-/// A batch, sorted by the actions that it needs.
+/// The changes of a batch, grouped by the actions that they need.
 #[derive(Default)]
 struct Wanted {
-    /// By options; usually there is one set of them.
+    /// Transactions by the options that they need. Usually all packages share the same options.
     transactions: BTreeMap<Options, Transaction>,
     hold: Vec<String>,
     unhold: Vec<String>,
     purge: Vec<String>,
-    /// Packages that an interrupted dpkg left half installed, and that are to stay.
+    /// Packages that an interrupted run of dpkg left half installed and that the manifest wants.
     broken: Vec<String>,
     /// Packages that Plumb installed and nothing desires any more.
     given_back: BTreeSet<String>,
@@ -227,7 +230,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Adds failures; a package's first one stays.
+    /// Adds failures by package. If a package already has a failure, that one stays.
     fn fail(&mut self, failures: impl IntoIterator<Item = (String, AgentError)>) {
         for (name, error) in failures {
             self.failures.entry(name).or_insert(error);
@@ -289,19 +292,19 @@ fn sort(work: &[ItemChange<'_>]) -> Result<Wanted> {
     Ok(wanted)
 }
 
-/// The packages that failed or were left, with their outcomes. Others of a failed transaction may be fine, as
-/// a new observation shows.
+/// The packages that failed or were left in place, with their results. Even if a transaction failed, its
+/// other packages may be as desired; the next observation shows it.
 type Exceptions = BTreeMap<String, Result<Effect>>;
 
-/// Carries out the batch, in as few transactions as its options allow. An error concerns the packages that it
-/// came from; an error of the whole means that nothing was tried.
+/// Carries out the changes of a batch, with one transaction for each set of options. The returned map has the
+/// failures of single packages. An error means that the batch failed as a whole.
 fn transact(cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Exceptions> {
     let (sys, home) = (cx.sys, cx.home);
     apt::wait_for_others(sys, home, Duration::from_secs(30 * 60))?;
     let mut wanted = sort(work)?;
     if !wanted.broken.is_empty() {
         if let Err(error) = apt::repair(sys, home) {
-            // It would fail in the same way within the transaction, and take the others with it.
+            // Within a transaction, these packages would fail in the same way and make the others fail too.
             for name in &wanted.broken {
                 wanted.failures.insert(name.clone(), error.clone());
                 for transaction in wanted.transactions.values_mut() {
@@ -317,13 +320,13 @@ fn transact(cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Except
         wanted.fail(outcome.failures);
         cx.warnings.extend(outcome.warnings);
     }
-    // Sets holds again even if a transaction failed.
+    // Set the holds again, even if a transaction failed.
     wanted.fail(apt::mark(sys, "hold", &wanted.hold));
     wanted
         .purge
         .retain(|name| !wanted.failures.contains_key(name) && !left.contains(name));
     wanted.fail(apt::purge(sys, home, &wanted.purge));
-    // apt keeps a package to be given back if one that is installed now needs it.
+    // apt keeps a package that should be given back if a package that was just installed needs it.
     if !wanted.given_back.is_empty() {
         let installed = Installed::read(sys)?;
         let there = |name: &&String| match installed.find(name) {
@@ -333,7 +336,7 @@ fn transact(cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Except
         let kept = wanted.given_back.iter().filter(there).cloned();
         left.extend(kept.filter(|name| !wanted.failures.contains_key(name)));
     }
-    // They stay only for the packages that need them.
+    // Mark these packages as automatically installed, since they stay only because other packages need them.
     let auto: Vec<String> = left.iter().cloned().collect();
     wanted.fail(apt::mark(sys, "auto", &auto));
     let failed = wanted
@@ -344,8 +347,8 @@ fn transact(cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Result<Except
     Ok(left.chain(failed).collect())
 }
 
-/// Takes packages that others on the host need out of the removals. Fails those that the manifest sets
-/// `absent`, and returns those that are only given back.
+/// Takes the packages that other packages on the host need out of the removals. Fails the packages that the
+/// manifest sets to `absent`, and returns the packages that were only to be given back.
 fn keep_needed(sys: &Sys, wanted: &mut Wanted) -> BTreeSet<String> {
     let mut left = BTreeSet::new();
     let removals = wanted

@@ -1,4 +1,4 @@
-//! Changes accounts: with shadow's tools on a host, by the files alone in a sandbox.
+//! Changes accounts: with the shadow tools on a host, and by editing the files in a sandbox.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use super::members::{self, Difference};
 use crate::error::Result;
 use crate::sys::{Accounts, Program, Sys};
 
-/// The number of tries for the files' lock, half a second apart.
+/// Maximum number of attempts while another program locks the account files, half a second apart.
 const PATIENCE: u32 = 20;
 
-/// The number of a user's processes that an error names.
+/// Maximum number of a user's processes that an error message lists.
 const SHOWN: usize = 5;
 
-/// Runs one of shadow's tools; a refusal has a hint.
+/// Runs one of the shadow tools. Retries while another program locks the account files. The error for some
+/// common failures has a hint.
 pub(crate) fn tool(sys: &Sys, name: &str, args: &[String]) -> Result<()> {
     for _ in 0..PATIENCE {
         let output = Program::new(name, args.iter().cloned()).run(sys)?;
@@ -50,7 +51,7 @@ pub(crate) fn tool(sys: &Sys, name: &str, args: &[String]) -> Result<()> {
     Err(accounts_locked())
 }
 
-/// Returns the error for account files that another program keeps locked.
+/// Returns the error for account files that another program has locked for too long.
 pub(super) fn accounts_locked() -> AgentError {
     AgentError::new(
         ErrorCode::Locked,
@@ -59,7 +60,7 @@ pub(super) fn accounts_locked() -> AgentError {
     .hint("if nothing is at work there, remove the stale /etc/passwd.lock, /etc/group.lock, /etc/shadow.lock, /etc/gshadow.lock")
 }
 
-/// Returns the error for a group that the host doesn't have.
+/// Returns the error for a user's group that the host doesn't have.
 pub(super) fn no_such_group(user: &str, group: &str) -> AgentError {
     AgentError::new(
         ErrorCode::NotFound,
@@ -70,7 +71,7 @@ pub(super) fn no_such_group(user: &str, group: &str) -> AgentError {
     ))
 }
 
-/// Returns the error for a user who is logged in or has processes.
+/// Returns the error for a user who can't be changed or removed because of a login or running processes.
 fn in_use(sys: &Sys, args: &[String], said: &str) -> AgentError {
     let user = args.last().map_or("", String::as_str);
     let running = processes(sys, user);
@@ -88,7 +89,7 @@ fn in_use(sys: &Sys, args: &[String], said: &str) -> AgentError {
     ))
 }
 
-/// Returns the first processes of a user, as name and number.
+/// Returns the first [`SHOWN`] processes of a user, each as its name and process id.
 fn processes(sys: &Sys, user: &str) -> Vec<String> {
     let accounts = Accounts::load(sys);
     let Some(uid) = accounts.user(user).map(|user| user.uid.to_string()) else {
@@ -113,7 +114,8 @@ fn processes(sys: &Sys, user: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns the next free id: upwards from 1000, or downwards from 999 for a system account.
+/// Returns a free uid or gid for a sandbox: the lowest from 1000 upwards, or the highest from 999 downwards
+/// for a system account.
 fn free(taken: &dyn Fn(u32) -> bool, system: bool) -> u32 {
     if system {
         (100..1000).rev().find(|id| !taken(*id)).unwrap_or(0)
@@ -138,7 +140,7 @@ fn write(cx: &mut ApplyContext<'_>, path: &str, lines: &[String]) -> Result<()> 
     at_path::put_bytes(cx, path, &put, text.as_bytes())
 }
 
-/// Returns a file's lines, and the index of the one with this name.
+/// Returns the lines of an account file, and the index of the line for this name.
 fn lines(sys: &Sys, path: &str, name: &str) -> (Vec<String>, Option<usize>) {
     let lines: Vec<String> = sys
         .text(path)
@@ -163,7 +165,7 @@ fn place(lines: &mut Vec<String>, at: Option<usize>, line: Option<String>) {
     }
 }
 
-/// Writes a sandbox's group as its spec says.
+/// Writes a group in a sandbox's `/etc/group` as its spec says, or removes it. The members stay.
 pub(crate) fn sandbox_group(cx: &mut ApplyContext<'_>, name: &str, spec: &GroupSpec) -> Result<()> {
     const PATH: &str = "/etc/group";
     let accounts = Accounts::load(cx.sys);
@@ -183,7 +185,7 @@ pub(crate) fn sandbox_group(cx: &mut ApplyContext<'_>, name: &str, spec: &GroupS
     write(cx, PATH, &all)
 }
 
-/// Writes a sandbox's user as its spec says.
+/// Writes a user in a sandbox's `/etc/passwd` as its spec says, or removes it.
 pub(crate) fn sandbox_user(cx: &mut ApplyContext<'_>, name: &str, spec: &UserSpec) -> Result<()> {
     const PATH: &str = "/etc/passwd";
     let accounts = Accounts::load(cx.sys);

@@ -1,4 +1,5 @@
-//! `policy-rc.d` during a package transaction, so that an installation doesn't start services.
+//! A `policy-rc.d` hook that is in place during a package transaction, so that installing a package doesn't
+//! start its services.
 
 use std::fmt::Write as _;
 
@@ -8,19 +9,19 @@ use crate::sys::{Program, Sys};
 /// The permission for packages to start their services when they are installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum StartPermission {
-    /// Denied: services start when their `service` says so, with their configuration in place.
+    /// Denied. A service starts later through its `service` resource, when its configuration is in place.
     #[default]
     Denied,
     Allowed,
 }
 
-/// The hook that Debian's maintainer scripts ask before they start a service.
+/// Path of the hook that Debian's maintainer scripts run before they start a service.
 pub(super) const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// The line that marks Plumb's own hook, in case a power loss leaves one behind.
+/// Line that identifies Plumb's own hook, in case a power loss leaves it in place.
 pub(super) const MARK: &str = "# plumb: for the time of one package transaction";
 
-/// Removes Plumb's own hook; a power loss may have left one.
+/// Removes Plumb's own hook, if it is in place: after a transaction, or after a power loss during one.
 pub(super) fn remove_policy(sys: &Sys) -> Result<()> {
     let ours = sys.text(POLICY).is_some_and(|text| text.contains(MARK));
     if ours {
@@ -31,8 +32,9 @@ pub(super) fn remove_policy(sys: &Sys) -> Result<()> {
     Ok(())
 }
 
-/// Returns the hook's text. It lets running services be started again, as an upgrade does, and denies all
-/// others: those start when their `service` says so, with their configuration in place.
+/// Returns the hook's text. The hook allows services that already run to be started again, as upgrades do. It
+/// denies all other starts: those services start through their `service` resources, when their configuration
+/// is in place.
 fn policy(running: &str) -> String {
     let units: Vec<&str> = running
         .lines()
@@ -48,7 +50,7 @@ fn policy(running: &str) -> String {
     text.push_str("case \"$2\" in *start*) ;; *) exit 0 ;; esac\ncase \"$1\" in *.*) unit=$1 ;; *) unit=$1.service ;; esac\n");
     text.push_str("case \"$unit\" in\n");
     for unit in units {
-        // Quoted, so that the shell doesn't take the name as a pattern.
+        // Quote the name, so that the shell doesn't treat it as a pattern.
         let _ = writeln!(text, "'{unit}') exit 0 ;;");
     }
     text.push_str("esac\nexit 101\n");
@@ -57,7 +59,8 @@ fn policy(running: &str) -> String {
 
 fn place_policy(sys: &Sys) -> Result<()> {
     if sys.exists(POLICY) {
-        // An administrator's own hook decides, as it does for every other installation here.
+        // The administrator has installed a hook. It stays in force, as for every other installation on this
+        // host.
         return Ok(());
     }
     let running = Program::new(
@@ -88,7 +91,7 @@ fn place_policy(sys: &Sys) -> Result<()> {
     crate::sys::replace(&spot, &mut text.as_bytes(), None, meta, &mut |_| Ok(()))
 }
 
-/// Runs `work` with the hook in place, unless packages may start their services.
+/// Runs `work` while the hook is in place, or without the hook if packages may start their services.
 pub(super) fn with_policy<T>(
     sys: &Sys,
     starting: StartPermission,

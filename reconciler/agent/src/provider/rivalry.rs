@@ -1,5 +1,5 @@
-//! Units that end or start one another: two services that can't both run, and a stopped one that its socket
-//! starts again.
+//! Units that stop or start each other: services that conflict, and a stopped service that its socket starts
+//! again.
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{ServiceObserved, ServiceSpec, ServiceState};
@@ -9,7 +9,7 @@ use super::{ObserveContext, systemd};
 use crate::error::Result;
 use crate::sys::Sys;
 
-/// Fails if systemd would end another unit that git wants to run, in order to start this one.
+/// Fails if starting this unit would make systemd stop another unit that should run according to git.
 pub(super) fn check(
     cx: &ObserveContext<'_>,
     address: &Address,
@@ -35,7 +35,7 @@ pub(super) fn check(
     }
 }
 
-/// Returns the active units that start this one when they are used.
+/// Returns the active units, such as sockets, that can start this unit.
 pub(super) fn active_triggers(sys: &Sys, unit: &str) -> Vec<String> {
     let triggers = systemd::related(sys, unit, "TriggeredBy");
     if triggers.is_empty() {
@@ -49,7 +49,7 @@ pub(super) fn active_triggers(sys: &Sys, unit: &str) -> Vec<String> {
     triggers.into_iter().filter(is_active).collect()
 }
 
-/// Returns a warning about a unit that was stopped and that others start again.
+/// Returns a warning if active units can start a unit again that was just stopped.
 pub(super) fn started_again(sys: &Sys, unit: &str) -> Option<String> {
     let triggers = active_triggers(sys, unit);
     if triggers.is_empty() {

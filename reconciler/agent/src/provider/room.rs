@@ -1,7 +1,8 @@
-//! The file system that a change needs: writable, and with room for the new bytes.
+//! Checks the file system that a change writes to: it must be writable and have enough space for the new
+//! bytes.
 //!
-//! A read-only or full file system stops only the changes that lie on it. Only the one with Plumb's own ledger
-//! has a reserve, and stops a whole run (`apply/space.rs`).
+//! A read-only or full file system fails only the changes that write to it. Only the file system of Plumb's
+//! ledger has a reserve, and stops the whole run if that is used up (`apply/space.rs`).
 
 use plumb_api::report::{AgentError, ErrorCode};
 use rustix::fs::{StatVfs, StatVfsMountFlags};
@@ -11,8 +12,8 @@ use crate::book::RESERVE;
 use crate::error::Result;
 use crate::sys::{FileKind, Root};
 
-/// Fails if the file system that a change writes to is read-only or full, or if the original of what the
-/// change overwrites can't be stored.
+/// Fails if the file system that a change writes to is read-only or full, or if there isn't enough space to
+/// store the original of the file that the change overwrites.
 pub(super) fn check(
     provider: &dyn Provider,
     cx: &ObserveContext<'_>,
@@ -22,7 +23,7 @@ pub(super) fn check(
         return Ok(());
     };
     let root = cx.sys.root();
-    // A path that can't be walked fails with a reason of its own.
+    // If a folder of the path can't be opened, the change fails later with a more precise error.
     let Ok(Some(place)) = FileSystem::of(root, &path) else {
         return Ok(());
     };
@@ -88,7 +89,8 @@ fn full(root: &Root, path: &str, needs: u64, place: &FileSystem) -> AgentError {
     AgentError::new(ErrorCode::NoSpace, message).hint(format!("make room on {mount}"))
 }
 
-/// Returns the size of the file that a change overwrites, if its content isn't stored yet.
+/// Returns the size of the file that a change overwrites, in bytes. Returns 0 if the file's original doesn't
+/// have to be stored.
 fn original_size(cx: &ObserveContext<'_>, change: &ItemChange<'_>, path: &str) -> u64 {
     let entry = cx.inputs.ledger.entry(change.address);
     let stored = entry.is_some_and(|entry| entry.original.is_some());
@@ -103,14 +105,15 @@ fn original_size(cx: &ObserveContext<'_>, change: &ItemChange<'_>, path: &str) -
         .map_or(0, |found| found.size)
 }
 
-/// A path's file system.
+/// The file system of a path.
 struct FileSystem {
     device: u64,
     room: StatVfs,
 }
 
 impl FileSystem {
-    /// Looks at the path itself if it exists (a file can be a mount of its own), or at the nearest folder above.
+    /// Returns the file system of the path itself if it exists, since a file can be a mount point. Otherwise
+    /// returns that of the nearest existing folder above it.
     fn of(root: &Root, path: &str) -> Result<Option<Self>> {
         Ok(root
             .file_system(path)?
@@ -129,7 +132,7 @@ impl FileSystem {
         bytes.next_multiple_of(self.room.f_frsize.max(1))
     }
 
-    /// True if there is an inode for the new file, or the file system doesn't count them.
+    /// True if the file system has a free inode, or doesn't count inodes.
     fn has_inode(&self) -> bool {
         self.room.f_files == 0 || self.room.f_favail > 0
     }

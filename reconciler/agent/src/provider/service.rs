@@ -1,4 +1,4 @@
-//! `service`: run state, enablement, mask.
+//! `service`: a unit that runs, is enabled or is masked.
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
@@ -30,7 +30,7 @@ impl Provider for Services {
         Lane::Last(0)
     }
 
-    /// An alias is its unit, also one that exists only while the unit is enabled.
+    /// An alias has the identity of its unit, even if the alias exists only while the unit is enabled.
     fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
         let shown = if cx.sys.is_sandbox() {
             None
@@ -71,8 +71,8 @@ impl Provider for Services {
         items.iter().map(one).collect()
     }
 
-    /// Fails if systemd would end another unit that git wants to run. A unit that it doesn't know may come with a
-    /// package of the same plan.
+    /// Fails if systemd would stop another unit that should run according to git. A unit that systemd doesn't
+    /// know is no error here, because a package of the same plan may install it.
     fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
         let (Spec::Service(spec), Observed::Service(observed)) = (change.spec, change.observed)
         else {
@@ -88,7 +88,7 @@ impl Provider for Services {
         Ok(())
     }
 
-    /// A unit that can't be enabled runs all the same.
+    /// If a unit can't be enabled, the agent still starts it.
     fn refused_fields(
         &self,
         cx: &ObserveContext<'_>,
@@ -151,7 +151,7 @@ fn observe(
     observed.alias_of = shown.id().filter(|id| *id != name).map(str::to_owned);
     let unit = observed.unit(address.name());
     if !observed.known {
-        // The links that a missing unit left would start it as soon as it is there again.
+        // Enablement links that a removed unit left behind would start the unit as soon as it exists again.
         observed.enabled = Some(!aliases::enablement_links(cx.sys, &unit)?.is_empty());
     } else if observed.enabled.is_none() && shown.is("UnitFileState", "generated") {
         observed.enabled = aliases::script_is_enabled(cx.sys, &unit);
@@ -175,7 +175,7 @@ impl GiveBack for Services {
         let Observed::Service(original) = original else {
             return Spec::Service(ServiceSpec::default());
         };
-        // What a failed run had in hand isn't known here: all of it counts.
+        // If the ledger doesn't know which fields a failed run changed, restore all of them.
         let all = ServiceSpec {
             state: Some(ServiceState::Started),
             enabled: Some(true),
@@ -186,7 +186,8 @@ impl GiveBack for Services {
             Some(Spec::Service(managed)) => managed,
             _ => &all,
         };
-        // A unit that systemd didn't know came from Plumb or a package of Plumb's: it goes, so it stops.
+        // If systemd didn't know the unit originally, Plumb or a package that Plumb installed created it. It
+        // will be removed, so stop it first.
         let ran = original.known && original.state.is_some_and(RunState::is_live);
         let state = if ran {
             ServiceState::Started
@@ -265,12 +266,14 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     }
     if masking && spec.masked == Some(true) {
         if work.original.is_some() && has_file(sys, &unit)? {
-            // The original of the unit file that lies there is the mask; it comes back with that.
+            // The mask is the original of the unit file at that path. It comes back when the unit file is
+            // given back.
             return Ok(Effect::Left);
         }
         let name = ServiceSpec::unit(work.address.name());
         if aliases::is_vendor_alias(sys, &name) {
-            // A package's alias is masked by itself: Ctrl-Alt-Del is no reason to forbid every reboot.
+            // Mask only the alias that a package installs, not its unit: masking `ctrl-alt-del.target` must
+            // not mask `reboot.target`.
             control(sys, "mask", &name)?;
         } else {
             control(sys, "mask", &unit)?;
@@ -288,7 +291,7 @@ fn masks(spec: &Spec) -> bool {
     matches!(spec, Spec::Service(spec) if spec.masked == Some(true))
 }
 
-/// Starts, stops, restarts or reloads a unit, if that is among the changes.
+/// Starts, stops, restarts or reloads a unit, if the change requires it.
 fn run(
     sys: &Sys,
     unit: &str,
@@ -310,7 +313,8 @@ fn run(
     }
     if spec.state == Some(ServiceState::Started) {
         if observed.state != Some(RunState::Restarting) {
-            // systemd refuses to start a unit that failed too often in a row.
+            // systemd refuses to start a unit that failed too often in a short time, unless its failures are
+            // reset.
             let _ = systemd::control(sys, &["reset-failed", "--", unit]);
             job(sys, "start", unit)?;
         }
@@ -320,7 +324,8 @@ fn run(
     Ok(Effect::Done)
 }
 
-/// Restarts a unit. A socket or a path can't be restarted while what it triggers runs.
+/// Restarts a unit. If it is a socket or path unit, stops the service that it triggers first and starts it
+/// again afterwards, because systemd doesn't restart such a unit while that service runs.
 fn restart(sys: &Sys, unit: &str) -> Result<()> {
     let _ = systemd::control(sys, &["reset-failed", "--", unit]);
     let endings = [".socket", ".path"];
@@ -350,7 +355,8 @@ fn control(sys: &Sys, verb: &str, unit: &str) -> Result<()> {
     Err(systemd::failure(sys, unit, verb, &output))
 }
 
-/// Has systemd do something with a unit. It may still be under way afterwards.
+/// Starts a systemd job for a unit and waits for it for a while. The job may still be running when this
+/// returns.
 fn job(sys: &Sys, verb: &str, unit: &str) -> Result<()> {
     match systemd::job(sys, &[verb, "--", unit])? {
         Some(output) if output.status != 0 => Err(systemd::failure(sys, unit, verb, &output)),
@@ -358,7 +364,7 @@ fn job(sys: &Sys, verb: &str, unit: &str) -> Result<()> {
     }
 }
 
-/// Removes the links that enable a unit without a file.
+/// Removes the links that enable a unit which has no file.
 fn remove_links(sys: &Sys, unit: &str) -> Result<()> {
     for path in aliases::enablement_links(sys, unit)? {
         service_links::remove_link(sys, &path)?;
@@ -366,7 +372,7 @@ fn remove_links(sys: &Sys, unit: &str) -> Result<()> {
     Ok(())
 }
 
-/// True if a file of the administrator's lies where the mask would be.
+/// True if the administrator's folder has a file where the mask would be.
 fn has_file(sys: &Sys, unit: &str) -> Result<bool> {
     let found = sys.root().look(&UnitSpec::path_in_folder(unit))?;
     Ok(found.is_some_and(|found| found.kind == FileKind::File))

@@ -1,4 +1,5 @@
-//! Services in a sandbox, where nothing runs: enablement is links, a mask is a link to `/dev/null`.
+//! Services in a sandbox, where nothing runs: a service is enabled by links, and masked by a link to
+//! `/dev/null`.
 
 use plumb_api::Address;
 use plumb_api::report::ErrorCode;
@@ -8,7 +9,7 @@ use super::{Effect, ItemChange, aliases, not_in_a_sandbox};
 use crate::error::{At, Result, fail};
 use crate::sys::{FileKind, Sys};
 
-/// Observes a unit by its links.
+/// Observes a unit's links.
 pub(super) fn observe(sys: &Sys, address: &Address, spec: &ServiceSpec) -> Result<ServiceObserved> {
     if spec.state.is_some() {
         return Err(not_in_a_sandbox("running services")
@@ -27,7 +28,7 @@ pub(super) fn observe(sys: &Sys, address: &Address, spec: &ServiceSpec) -> Resul
     let enabled = match &text {
         Some(_) if wanted.is_empty() => None,
         Some(_) => Some(there == wanted.len()),
-        // The links that a missing unit left would start it as soon as it is there again.
+        // Enablement links that a removed unit left behind would start the unit as soon as it exists again.
         None => Some(!aliases::enablement_links(sys, &unit)?.is_empty()),
     };
     Ok(ServiceObserved {
@@ -64,7 +65,7 @@ fn template_of(unit: &str) -> Option<String> {
     Some(format!("{stem}@.{ending}"))
 }
 
-/// Returns the folders that need a link according to `[Install]`.
+/// Returns the folders in which an enabled unit has a link, according to the `[Install]` section of its file.
 fn install_links(text: &str) -> Vec<String> {
     let good = |target: &&str| {
         target
@@ -82,7 +83,7 @@ fn install_links(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Makes a link, in place of another one.
+/// Creates a link, replacing an existing link.
 pub(super) fn put_link(sys: &Sys, path: &str, target: &str) -> Result<()> {
     let (dir, leaf, _) = sys.root().make_parent(path)?;
     match dir.look(leaf)? {

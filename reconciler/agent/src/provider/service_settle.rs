@@ -1,4 +1,4 @@
-//! Waits until units have settled: a unit counts as started once it has stayed active for its `settle`.
+//! Waits until units have settled. A unit counts as started when it has stayed active for its `settle` time.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::unit_state::{UnderWay, active_for, read};
 use crate::error::{Result, fail};
 use crate::sys::Sys;
 
-/// The time between two looks at a unit that starts or stops.
+/// Delay between two polls of a unit that is starting or stopping.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl Settling for Services {
@@ -76,7 +76,8 @@ fn run_state(shown: &Shown, spec: &ServiceSpec) -> RunState {
     observed.state.unwrap_or(RunState::Stopped)
 }
 
-/// Judges a unit this long after its change.
+/// Returns whether a unit has settled, may still settle or has failed. `elapsed` is the time since its
+/// change.
 fn judge(shown: &Shown, spec: &ServiceSpec, elapsed: Duration) -> Poll {
     let settle = spec.settle();
     let state = run_state(shown, spec);
@@ -108,12 +109,12 @@ fn judge(shown: &Shown, spec: &ServiceSpec, elapsed: Duration) -> Poll {
     }
 }
 
-/// True for a oneshot that has run and ended.
+/// True if a oneshot unit has run and ended.
 fn ended(shown: &Shown) -> bool {
     shown.is("ActiveState", "inactive")
 }
 
-/// Returns the error of a unit that isn't as desired, or not yet.
+/// Returns the error for a unit that hasn't become as desired, or hasn't yet within the time limit.
 fn explain(
     sys: &Sys,
     unit: &str,
@@ -135,7 +136,7 @@ fn explain(
     }
 }
 
-/// Returns the error of a unit that was stopped and runs again.
+/// Returns the error for a unit that was stopped and is running again.
 fn runs_again(sys: &Sys, unit: &str) -> AgentError {
     let triggers = rivalry::active_triggers(sys, unit);
     if triggers.is_empty() {
@@ -150,7 +151,7 @@ fn runs_again(sys: &Sys, unit: &str) -> AgentError {
     .hint(format!("stop {triggers} too, or leave out `state`"))
 }
 
-/// What is told of a unit.
+/// The message about a unit that hasn't settled.
 #[derive(Debug, PartialEq, Eq)]
 enum Story {
     Waits(String),
@@ -203,7 +204,8 @@ fn story(
     }
 }
 
-/// True if systemd didn't start a unit because of a condition. One that was never tried has no result yet.
+/// True if systemd didn't start a unit because of an unmet condition. The timestamp excludes units that
+/// systemd never tried to start.
 fn condition_unmet(shown: &Shown) -> bool {
     shown.is("ConditionResult", "no") && shown.micros("ConditionTimestampMonotonic") > 0
 }

@@ -1,4 +1,5 @@
-//! Changes that aren't over when they return: a started unit may end a moment later.
+//! Changes that aren't complete when the provider returns: for example, a unit may fail a moment after its
+//! start.
 
 use std::time::{Duration, Instant};
 
@@ -14,34 +15,36 @@ use crate::sys::Sys;
 pub(crate) struct SettlingItem<'a> {
     pub address: &'a Address,
     pub spec: &'a Spec,
-    /// The state before the change.
+    /// The resource's state before the change.
     pub observed: &'a Observed,
     /// The time at which the change was made.
     pub since: Instant,
 }
 
-/// The state of a resource after its change.
+/// The progress of a changed resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Poll {
-    /// It is as it stays.
+    /// The resource is as desired and is expected to stay so.
     Settled,
-    /// It may still get there. The run waits until this time after the change, and looks again after `pause`.
+    /// The resource may still become as desired. The run gives up when `patience` has passed since the
+    /// change, and polls again after `pause`.
     Waits { patience: Duration, pause: Duration },
-    /// It won't get there.
+    /// The resource won't become as desired.
     Failed,
 }
 
-/// Waits until the changes of a type have settled. The runner waits for all of a run's at once.
+/// Polls the changed resources of one type until they have settled. The run waits for the changes of all
+/// types together.
 pub(crate) trait Settling {
-    /// True if these fields have to settle.
+    /// True if a change of these fields has to settle.
     fn has_to_settle(&self, fields: &[FieldChange]) -> bool;
 
-    /// Looks at all items. Returns one answer per item, in their order.
+    /// Observes all items. Returns one result per item, in the order of the items.
     ///
     /// # Errors
-    /// If they can't be observed.
+    /// If the items can't be observed.
     fn poll(&self, sys: &Sys, items: &[SettlingItem<'_>]) -> Result<Vec<Poll>>;
 
-    /// Returns the error of an item that failed or is still waited for.
+    /// Returns the error for an item that failed or reached its time limit.
     fn error(&self, sys: &Sys, item: &SettlingItem<'_>) -> AgentError;
 }

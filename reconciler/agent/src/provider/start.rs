@@ -1,5 +1,5 @@
-//! Enables and starts several services at once: with three processes and one reload of systemd for all of
-//! them instead of for each, and in parallel by systemd itself.
+//! Enables and starts several services together: with three calls of `systemctl` and at most one reload of
+//! systemd for all of them, so that systemd starts them in parallel.
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::AgentError;
@@ -13,8 +13,8 @@ use super::{Effect, ItemChange, wrong_type};
 use crate::error::Result;
 use crate::sys::{Output, Sys, monotonic_micros};
 
-/// True if a change only starts or enables a service. Such changes don't depend on their order, or the units
-/// themselves tell systemd of it.
+/// True if a change only starts or enables a service. The order of such changes doesn't matter, except for
+/// orders that the unit files declare and systemd follows itself.
 pub(super) fn is_start(spec: &ServiceSpec, fields: &[FieldChange]) -> bool {
     fields.iter().all(|change| match change.field.as_str() {
         "state" => spec.state == Some(ServiceState::Started),
@@ -23,14 +23,14 @@ pub(super) fn is_start(spec: &ServiceSpec, fields: &[FieldChange]) -> bool {
     })
 }
 
-/// A service of the step, with its outcome so far.
+/// One of the services that are started together, with its result so far.
 struct StartingService<'a, 'w> {
     work: &'a ItemChange<'w>,
     unit: String,
     outcome: Result<Effect>,
 }
 
-/// Enables and starts all services. Returns one outcome per item, in their order.
+/// Enables and starts all services. Returns one result per service, in the order of `work`.
 pub(super) fn together(sys: &Sys, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
     let mut all: Vec<StartingService<'_, '_>> = work
         .iter()
@@ -65,7 +65,7 @@ fn check(work: &ItemChange<'_>) -> Result<Effect> {
     Ok(Effect::Done)
 }
 
-/// Returns the services without an error so far that have this field to change.
+/// Returns the services that haven't failed so far and whose change includes this field.
 fn those<'s, 'a, 'w>(
     all: &'s mut [StartingService<'a, 'w>],
     field: &str,
@@ -90,7 +90,8 @@ fn enable(sys: &Sys, all: &mut [&mut StartingService<'_, '_>]) {
     }
     match control(sys, "enable", all) {
         Ok(output) if output.status == 0 => {}
-        // At least one can't be enabled. Enabling the rest again does nothing, so each is tried alone.
+        // At least one service can't be enabled. Enable each alone to find out which. This does nothing for
+        // those that were just enabled.
         Ok(_) => {
             for one in all {
                 one.outcome = match systemd::control(sys, &["enable", "--", &one.unit]) {
@@ -108,12 +109,12 @@ fn start(sys: &Sys, all: &mut [&mut StartingService<'_, '_>]) {
     if all.is_empty() {
         return;
     }
-    // systemd refuses to start a unit that failed too often in a row.
+    // systemd refuses to start a unit that failed too often in a short time, unless its failures are reset.
     let _ = control(sys, "reset-failed", all);
     let since = monotonic_micros();
     let output = match systemd::job(sys, &words("start", all)) {
         Ok(Some(output)) if output.status != 0 => output,
-        // What is still under way is waited for with all of the run's.
+        // The run waits later for the units that are still starting, together with its other changes.
         Ok(_) => {
             for one in all {
                 one.outcome = Ok(Effect::Started);
@@ -122,7 +123,7 @@ fn start(sys: &Sys, all: &mut [&mut StartingService<'_, '_>]) {
         }
         Err(error) => return fail_all(all, &error),
     };
-    // The units' states show which failed. Starting each again could have effects of its own.
+    // Find the failed units by their states. Starting each unit again could have side effects.
     let units: Vec<String> = all.iter().map(|one| one.unit.clone()).collect();
     let shown: Snapshot = match systemd::show(sys, &units) {
         Ok(shown) => shown,
@@ -134,7 +135,7 @@ fn start(sys: &Sys, all: &mut [&mut StartingService<'_, '_>]) {
         let up = shown
             .get(&one.unit)
             .is_some_and(|shown| came_up(shown, since));
-        // systemctl names each unit whose job failed. What became of the others shows once they have settled.
+        // systemctl names each unit whose job failed. For the other units, settling shows whether they start.
         one.outcome = if up || is_told && !blamed(&one.unit) {
             Ok(Effect::Started)
         } else {
@@ -150,7 +151,7 @@ fn fail_all(all: &mut [&mut StartingService<'_, '_>], error: &AgentError) {
     }
 }
 
-/// True if a started unit is up. A unit that ends by itself counts if it ran since `since`.
+/// True if a started unit is active, or is a oneshot that has run at or after `since` and ended.
 fn came_up(shown: &Shown, since: u64) -> bool {
     let spec = ServiceSpec {
         state: Some(ServiceState::Started),
@@ -162,7 +163,7 @@ fn came_up(shown: &Shown, since: u64) -> bool {
     state == Some(RunState::Started) && ran
 }
 
-/// True if a line of systemctl names a unit.
+/// True if a line of systemctl's output contains the unit's name.
 fn names(line: &str, unit: &str) -> bool {
     line.split(|c: char| c.is_whitespace() || "\"',;()".contains(c))
         .any(|word| word.trim_end_matches(['.', ':']) == unit)

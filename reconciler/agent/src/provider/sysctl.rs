@@ -1,4 +1,4 @@
-//! `sysctl`: the running value in `/proc/sys`, and a file for the next boot.
+//! `sysctl`: the kernel's current value in `/proc/sys`, and a file that sets it at the next boot.
 
 use std::io::ErrorKind;
 
@@ -22,9 +22,9 @@ fn kernel_path(key: &str) -> String {
     format!("/proc/sys/{}", SysctlSpec::kernel_name(key))
 }
 
-/// The kernel's answer for a key.
+/// The result of reading a key from the kernel.
 enum Running {
-    /// The value, with white space folded.
+    /// The value, with white space normalized.
     Value(String),
     /// The key has no value until it is set for the first time.
     Unset,
@@ -47,11 +47,12 @@ fn persisted(sys: &Sys, key: &str) -> Result<Option<String>> {
         .filter(|(name, _)| name.trim() == key)
         .map(|(_, value)| SysctlSpec::fold(value))
         .next_back();
-    // A file of Plumb's without the key is a difference too, also from an empty value.
+    // If Plumb's file doesn't set the key, that is a difference, even if the desired value is empty.
     Ok(Some(value.unwrap_or_else(|| NO_VALUE.to_owned())))
 }
 
-/// Returns the value that counts at boot: another file that comes after Plumb's wins.
+/// Returns the value that systemd will set at boot: the value in Plumb's own file, or the value and path of
+/// another file that overrides it.
 fn at_boot(sys: &Sys, key: &str, value: &str, own: Option<String>) -> Option<String> {
     match sysctl_files::overriding(sys, key, value) {
         Some((path, other)) if own.is_some() => Some(format!("{other} ({path})")),
@@ -59,11 +60,12 @@ fn at_boot(sys: &Sys, key: &str, value: &str, own: Option<String>) -> Option<Str
     }
 }
 
-/// The persisted value of a file that doesn't have the key, or has a name of an earlier version.
+/// The persisted value if Plumb's file exists but doesn't set the key, or if it has the name that an earlier
+/// version of Plumb gave it.
 const NO_VALUE: &str = "(none)";
 
 fn running(key: &str) -> Result<Running> {
-    /// Input/output error: how the kernel answers for `stable_secret` before it is set.
+    /// The kernel returns this error for `stable_secret` until it is set.
     const EIO: i32 = 5;
     match std::fs::read_to_string(kernel_path(key)) {
         Ok(text) => Ok(Running::Value(SysctlSpec::fold(&text))),
@@ -77,7 +79,7 @@ fn running(key: &str) -> Result<Running> {
     }
 }
 
-/// Observes a key. A sandbox has no kernel of its own, so only the file counts there.
+/// Observes a key. A sandbox has no kernel of its own, so there only the file is observed.
 fn observe(sys: &Sys, item: &Item<'_>) -> Result<Observed> {
     let Spec::Sysctl(spec) = item.spec else {
         return wrong_type(item.address);
@@ -99,7 +101,8 @@ fn observe(sys: &Sys, item: &Item<'_>) -> Result<Observed> {
     let running = match running(key)? {
         Running::Value(value) => Some(value),
         Running::Missing => {
-            // The file is all that can be done, so an error is all that is left to tell.
+            // The file is already as desired, and nothing more can be changed, so report the missing key as
+            // an error.
             let value = wanted.map(SysctlSpec::fold);
             if value.is_some() && value == persisted {
                 return Err(missing(key));
@@ -118,7 +121,8 @@ fn observe(sys: &Sys, item: &Item<'_>) -> Result<Observed> {
     Ok(Observed::Sysctl(SysctlObserved { running, persisted }))
 }
 
-/// Returns the error for a key that the kernel doesn't have, with the right spelling if the kernel has that.
+/// Returns the error for a key that the kernel doesn't have. If the kernel has the key in another spelling,
+/// the error names it.
 fn missing(key: &str) -> AgentError {
     let error = |message: String| AgentError::new(ErrorCode::NotFound, message);
     if let Some(path) = spelled(&SysctlSpec::kernel_name(key)) {
@@ -137,7 +141,8 @@ fn missing(key: &str) -> AgentError {
     }
 }
 
-/// Finds a key whose names have dots that were taken for separators. Returns its path below `/proc/sys`.
+/// Finds a key that contains names with dots, if some of its dots were taken for separators. Returns its path
+/// in `/proc/sys`.
 fn spelled(path: &str) -> Option<String> {
     fn walk(above: &str, parts: &[&str]) -> Option<String> {
         if parts.is_empty() {
@@ -168,8 +173,8 @@ impl Provider for Sysctls {
         persists.then(|| SysctlSpec::file(change.address.name()))
     }
 
-    /// A key is the kernel's value that it shows, whatever it is called. A resource without a value is its own
-    /// file alone.
+    /// A key with a desired value has the identity of the kernel value that it sets, in any spelling of the
+    /// key. A key without a desired value has the identity of its file.
     fn identities(&self, _cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
         let one = |item: &Item<'_>| {
             let key = item.address.name();
@@ -189,7 +194,8 @@ impl Provider for Sysctls {
         items.iter().map(|item| observe(cx.sys, item)).collect()
     }
 
-    /// A key that nobody can write, and a file that another one overrides at boot, are known beforehand.
+    /// If another file sets the key to another value after Plumb's file at boot, the host refuses the
+    /// persisted value.
     fn refused_fields(
         &self,
         cx: &ObserveContext<'_>,
@@ -217,7 +223,7 @@ impl Provider for Sysctls {
         .hint(format!(
             "remove the line on the host, or manage `file: {{{path}: …}}` too"
         ));
-        // In a sandbox the running value is the file's.
+        // A sandbox has no kernel of its own: its running value is the persisted one.
         let fields: &[&'static str] = if cx.sys.is_sandbox() {
             &["persisted", "running"]
         } else {
@@ -230,7 +236,7 @@ impl Provider for Sysctls {
         fields.iter().map(refused).collect()
     }
 
-    /// The kernel rounds, sorts and cuts what is written.
+    /// The kernel may round, sort or truncate the value that is written.
     fn read_back_fields(&self) -> &'static [&'static str] {
         &["running"]
     }
@@ -269,8 +275,8 @@ impl GiveBack for Sysctls {
         Spec::Sysctl(SysctlSpec::default())
     }
 
-    /// Returns "not persisted, and running as before" for an original without a file, which no manifest can
-    /// express.
+    /// If the original had no file, the returned spec means "no file, and the running value as before". No
+    /// manifest can express this.
     fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
         let (running, persisted) = match original {
             Observed::Sysctl(original) => (original.running.clone(), original.persisted.clone()),
@@ -287,7 +293,8 @@ impl GiveBack for Sysctls {
         })
     }
 
-    /// Removes the file of this name; the running value is the other name's.
+    /// Removes only the file of this spelling. The running value belongs to the resource with the other
+    /// spelling.
     fn surrender_spec(&self) -> Option<Spec> {
         Some(Spec::Sysctl(SysctlSpec {
             state: Presence::Absent,
@@ -313,7 +320,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     if let Some(value) = spec.value.as_deref().filter(|_| work.changes("running")) {
         if !cx.sys.is_sandbox() {
             match set(key, value) {
-                // The file waits for the key.
+                // Write the file anyway, because the key may appear later.
                 Err(error) if error.code == ErrorCode::NotFound => later = Some(error),
                 outcome => outcome?,
             }
@@ -342,13 +349,13 @@ fn persist(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>, spec: &SysctlSpec) 
     Ok(())
 }
 
-/// Sets the running value. This comes before the file: a value that the kernel rejects must not stay for the
-/// next boot.
+/// Sets the running value. The agent does this before it writes the file, so that no value that the kernel
+/// rejects is set at the next boot.
 fn set(key: &str, value: &str) -> Result<()> {
-    // Writing nothing changes nothing: the line's end is what empties a list.
+    // Writing zero bytes has no effect. The newline is needed to empty a list.
     match std::fs::write(kernel_path(key), format!("{value}\n")) {
         Ok(()) => Ok(()),
-        // The kernel also answers so for a value that names something that it doesn't have.
+        // The kernel returns the same error if the value names something that it doesn't have.
         Err(error) if error.kind() == ErrorKind::NotFound && !is_there(key) => Err(missing(key)),
         Err(error) => {
             let refused = AgentError::new(

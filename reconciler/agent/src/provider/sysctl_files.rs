@@ -1,4 +1,5 @@
-//! Other files of sysctls, which systemd reads at boot in the order of their names, whatever folder they lie in.
+//! Files of sysctls other than Plumb's own. systemd reads them at boot in the order of their names, no matter
+//! which folder they are in.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use plumb_api::resource::SysctlSpec;
 
 use crate::sys::Sys;
 
-/// The folders of these files, strongest first: a file replaces those of its name in the later ones.
+/// Folders of sysctl files. A file hides files of the same name in the later folders.
 const FOLDERS: [&str; 4] = [
     "/etc/sysctl.d",
     "/run/sysctl.d",
@@ -14,7 +15,8 @@ const FOLDERS: [&str; 4] = [
     "/usr/lib/sysctl.d",
 ];
 
-/// Finds a file that comes after Plumb's own and sets the key to another value. Returns its path and that value.
+/// Returns the file that is read after Plumb's own file and determines the key's value at boot, with that
+/// value. Returns `None` if there is no such file or it sets the same value.
 pub(super) fn overriding(sys: &Sys, key: &str, value: &str) -> Option<(String, String)> {
     let own = SysctlSpec::file(key);
     let own = own.rsplit('/').next().unwrap_or_default();
@@ -27,7 +29,7 @@ pub(super) fn overriding(sys: &Sys, key: &str, value: &str) -> Option<(String, S
             }
         }
     }
-    // The last one wins.
+    // The file that is read last determines the value.
     let last = files.into_values().rev().find_map(|path| {
         let text = text_of(sys, &path)?;
         Some((path, value_in(&text, key)?))
@@ -35,7 +37,7 @@ pub(super) fn overriding(sys: &Sys, key: &str, value: &str) -> Option<(String, S
     last.filter(|(_, other)| !SysctlSpec::same(other, &SysctlSpec::fold(value)))
 }
 
-/// Reads a file of these folders. It may be a link, such as Debian's `99-sysctl.conf`.
+/// Reads a file in one of these folders. The file may be a link, such as Debian's `99-sysctl.conf`.
 fn text_of(sys: &Sys, path: &str) -> Option<String> {
     if let Some(text) = sys.text(path) {
         return Some(text);
@@ -48,7 +50,7 @@ fn text_of(sys: &Sys, path: &str) -> Option<String> {
     }
 }
 
-/// Returns the folder above a file's folder.
+/// Returns the parent of the folder that a file is in.
 fn folder_above(path: &str) -> Option<&str> {
     let (folder, _) = path.rsplit_once('/')?;
     folder.rsplit_once('/').map(|(above, _)| above)

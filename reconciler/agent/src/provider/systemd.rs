@@ -1,4 +1,4 @@
-//! The state of units, read from systemd directly or with one `systemctl show` for all of them.
+//! Reads the state of units, over systemd's socket or with one `systemctl show` for all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,26 +9,26 @@ use super::{aliases, bus};
 use crate::error::{Result, fail};
 use crate::sys::{Output, Program, Sys};
 
-/// The properties that are read for every unit.
+/// Properties that are read for every unit.
 const UNIT_PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,Job,\
     ConditionResult,ConditionTimestampMonotonic,StateChangeTimestampMonotonic,InactiveExitTimestampMonotonic,\
     ActiveEnterTimestampMonotonic,ActiveExitTimestampMonotonic";
 
-/// The further properties that are read for a service.
+/// Additional properties that are read for a service.
 const SERVICE_PROPERTIES: &str = "Type,RemainAfterExit,Result,ExecMainStartTimestampMonotonic,NRestarts,\
     TimeoutStartUSec,TimeoutStopUSec";
 
-/// The time for which a run waits for systemd's jobs. A job goes on without the program that asked for it, and
-/// the next run looks at what became of it.
+/// Maximum time that a run waits for systemd's jobs: first for `systemctl`, then for a unit to settle. After
+/// that, the job goes on in systemd, and the next run observes its result.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A unit as systemd shows it.
+/// The properties of a unit, as systemd shows them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shown {
     properties: BTreeMap<String, String>,
 }
 
-/// Units by the requested name.
+/// Units by the names under which they were requested.
 pub(crate) type Snapshot = BTreeMap<String, Shown>;
 
 impl Shown {
@@ -52,7 +52,7 @@ impl Shown {
         self.get(name) == value
     }
 
-    /// Returns the name of the unit itself, which an alias resolves to.
+    /// Returns the unit's real name. If the unit was requested by an alias, this is another name.
     pub(crate) fn id(&self) -> Option<&str> {
         Some(self.get("Id")).filter(|id| !id.is_empty())
     }
@@ -80,13 +80,13 @@ fn parse(units: &[String], text: &str) -> Snapshot {
     units.iter().cloned().zip(blocks).collect()
 }
 
-/// True for a template such as `getty@.service`: it has no state of its own, and querying it is an error.
+/// True for a template such as `getty@.service`. A template has no state, and querying it is an error.
 fn is_template(unit: &str) -> bool {
     unit.contains("@.")
 }
 
-/// Reads the state of these units; templates are left out. A name that systemd doesn't know is looked for
-/// among the aliases of units that aren't enabled, and has that unit's state then.
+/// Reads the states of units, except templates. If systemd doesn't know a name, but a disabled unit has it as
+/// an alias, returns the state of that unit.
 pub(crate) fn resolve(sys: &Sys, units: &[String]) -> Result<Snapshot> {
     let mut snapshot = show(sys, units)?;
     let unknown = |(name, shown): (&String, &Shown)| (!shown.is_known()).then(|| name.clone());
@@ -105,7 +105,7 @@ pub(crate) fn resolve(sys: &Sys, units: &[String]) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// Reads the state of these units; templates are left out.
+/// Reads the states of units, except templates.
 pub(crate) fn show(sys: &Sys, units: &[String]) -> Result<Snapshot> {
     let units: Vec<String> = units
         .iter()
@@ -122,10 +122,10 @@ pub(crate) fn show(sys: &Sys, units: &[String]) -> Result<Snapshot> {
     }
 }
 
-/// The bus interface of all units.
+/// D-Bus interface that all units have.
 const UNIT_INTERFACE: &str = "org.freedesktop.systemd1.Unit";
 
-/// Asks systemd itself. Returns `None` if that fails for any reason.
+/// Reads the states over systemd's socket. Returns `None` if that fails for any reason.
 fn ask(units: &[String]) -> Option<Snapshot> {
     const SERVICE: &str = "org.freedesktop.systemd1.Service";
     let paths: Vec<String> = units.iter().map(|unit| bus::unit_path(unit)).collect();
@@ -160,14 +160,15 @@ fn ask(units: &[String]) -> Option<Snapshot> {
                 .insert(property.to_owned(), value.into_text());
         }
     }
-    // A unit without a load state means that the answer wasn't understood.
+    // Every unit has a load state, so its absence means that the answer wasn't understood.
     snapshot
         .values()
         .all(|shown| !shown.get("LoadState").is_empty())
         .then_some(snapshot)
 }
 
-/// Returns the units that a property of a unit lists, such as `TriggeredBy`; none if systemd can't be asked.
+/// Returns the words in a property of `unit`, such as the units in `TriggeredBy`. Returns none if systemd
+/// can't be queried.
 pub(crate) fn related(sys: &Sys, unit: &str, property: &str) -> Vec<String> {
     let question = bus::Question {
         path: &bus::unit_path(unit),
@@ -205,7 +206,7 @@ fn show_by_program(sys: &Sys, units: &[String]) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// Fails if systemd isn't PID 1.
+/// Fails if the host wasn't booted with systemd, or is a sandbox.
 pub(crate) fn running(sys: &Sys) -> Result<()> {
     if sys.has_systemd() {
         return Ok(());
@@ -226,7 +227,8 @@ fn systemctl<'a>(words: &[&str]) -> Program<'a> {
     Program::new("systemctl", all.iter().chain(words).copied())
 }
 
-/// Asks systemd for jobs and waits for them. Returns `None` if they are still under way after [`PATIENCE`].
+/// Starts systemd jobs with `systemctl` and waits until they end. Returns `None` if they are still running
+/// after [`PATIENCE`].
 pub(crate) fn job(sys: &Sys, words: &[&str]) -> Result<Option<Output>> {
     match systemctl(words).limit(PATIENCE).run(sys) {
         Ok(output) => Ok(Some(output)),
@@ -235,7 +237,7 @@ pub(crate) fn job(sys: &Sys, words: &[&str]) -> Result<Option<Output>> {
     }
 }
 
-/// Has systemd read its units again if the file of one of these was changed since.
+/// Reloads systemd's configuration if the file of one of these units has changed since systemd read it.
 pub(crate) fn reload_outdated(sys: &Sys, units: &[String]) -> Result<()> {
     if show(sys, units)?.values().any(Shown::needs_reload) {
         reload(sys)?;
@@ -243,7 +245,7 @@ pub(crate) fn reload_outdated(sys: &Sys, units: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Has systemd read its units again.
+/// Makes systemd read all unit files again.
 pub(crate) fn reload(sys: &Sys) -> Result<()> {
     let output = control(sys, &["daemon-reload"])?;
     if output.status == 0 {
@@ -255,13 +257,13 @@ pub(crate) fn reload(sys: &Sys) -> Result<()> {
     )
 }
 
-/// Returns the error of a unit for which `systemctl` failed.
+/// Returns the error for a failed call of `systemctl` for a unit, with the unit's last lines in the journal.
 pub(crate) fn failure(sys: &Sys, unit: &str, what: &str, output: &Output) -> AgentError {
     let message = format!("can't {what} {unit}: {}", output.complaint());
     with_journal(sys, unit, ErrorCode::CommandFailed, message)
 }
 
-/// Returns an error of a unit with its last lines in the journal.
+/// Returns an error about a unit, with the unit's last lines in the journal.
 pub(crate) fn with_journal(
     sys: &Sys,
     unit: &str,
@@ -283,8 +285,8 @@ pub(crate) fn with_journal(
     AgentError::new(code, message).hint(format!("`journalctl -u {unit}` on the host has more"))
 }
 
-/// Returns the last lines of a text, each once, at its last place: a unit that is started again and again says
-/// the same each time.
+/// Returns the last lines of a text. If a line occurs several times, keeps only the last occurrence, because
+/// a unit that systemd restarts again and again logs the same each time.
 fn last_distinct(text: &str, count: usize) -> String {
     let mut seen = BTreeSet::new();
     let mut lines: Vec<&str> = text

@@ -1,4 +1,4 @@
-//! `unit`: a file in `/etc/systemd/system`, and one reload of systemd per batch.
+//! `unit`: a file in `/etc/systemd/system`. systemd is reloaded once per batch.
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{
@@ -17,7 +17,7 @@ use super::{
 use crate::error::Result;
 use crate::sys::{FileKind, Sys};
 
-/// The target of a mask.
+/// Target of the link that masks a unit.
 const MASK: &str = "/dev/null";
 
 pub(crate) struct Units;
@@ -77,7 +77,7 @@ impl Provider for Units {
             return Ok(());
         }
         let path = UnitSpec::path_in_folder(change.address.name());
-        // A mask where the file is to be gives way to it.
+        // The unit file may replace a mask, so a link at the path is no error.
         let found = match change.observed {
             Observed::Unit(observed) if !observed.mask.is_absent() => FileKind::Link,
             _ => FileKind::File,
@@ -155,7 +155,7 @@ impl GiveBack for Units {
     fn lasting(&self, mut observed: Observed) -> Observed {
         if let Observed::Unit(unit) = &mut observed {
             unit.needs_reload = false;
-            // The mask came from Plumb: before it there was nothing.
+            // Plumb created the mask, so originally there was nothing at the path.
             if unit.mask == MaskLink::Plumb {
                 unit.file_type = FileType::Absent;
                 unit.mask = MaskLink::Absent;
@@ -165,12 +165,13 @@ impl GiveBack for Units {
     }
 }
 
-/// True if a change writes the unit's file, and doesn't only reload systemd.
+/// True if a change writes the unit file. Otherwise it only reloads systemd.
 fn writes(change: &ItemChange<'_>) -> bool {
     change.changes("state") || change.changes("content")
 }
 
-/// Returns the mask at a unit file's path, and whose it is: the ledger knows of the masks that a `service` made.
+/// Returns whether the unit file's path is a mask, and who created it: Plumb, according to the ledger's entry
+/// of the `service`, or somebody else.
 fn mask_at(cx: &ObserveContext<'_>, address: &Address, found: FileType) -> Result<MaskLink> {
     let path = UnitSpec::path_in_folder(address.name());
     if found != FileType::Link || link_at(cx.sys, &path)?.as_deref() != Some(MASK) {
@@ -192,7 +193,8 @@ fn link_at(sys: &Sys, path: &str) -> Result<Option<String>> {
     }
 }
 
-/// True if systemd read a unit before its file changed: the unit itself, or one that reads this file.
+/// True if systemd has read the unit before this file was changed. The file is the unit's own or one that the
+/// unit reads, such as a drop-in.
 fn needs_reload(cx: &ObserveContext<'_>, item: &Item<'_>) -> Result<bool> {
     if cx.sys.is_sandbox() {
         return Ok(false);
@@ -225,8 +227,8 @@ fn check_vendor(sys: &Sys, name: &str) -> Result<()> {
     }
 }
 
-/// Has systemd forget that a unit failed, if it has no file any more: it would be listed as failed until the next
-/// boot.
+/// Resets the failed state of a unit that has no file any more. Otherwise systemd would list it as failed
+/// until the next boot.
 fn forget_failure(sys: &Sys, unit: &str) {
     let is_drop_in = unit.contains('/');
     if sys.is_sandbox() || is_drop_in || check_vendor(sys, unit).is_err() {

@@ -1,4 +1,4 @@
-//! The state of a unit as systemd shows it, and checks of what can be asked of it.
+//! Derives a unit's state from the properties that systemd shows, and checks if a change of it is possible.
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use super::systemd::Shown;
 use crate::error::Result;
 use crate::sys::monotonic_micros;
 
-/// The longest time for which a unit may be on its way, whatever its own limit is.
+/// Maximum time that Plumb waits, over several runs, for a unit to start, stop or reload, even if the unit
+/// has a longer time limit. After that, the unit counts as failed.
 const LONGEST_WAIT: Duration = Duration::from_secs(90);
 
-/// Derives a service's state from systemd's properties. A oneshot that has run and ended meets both `started`
-/// and `stopped`, so the spec decides; one with `RemainAfterExit` is active until somebody stops it.
+/// Derives a service's state from systemd's properties. A oneshot that has run and ended counts as started
+/// unless the spec is `stopped`. A oneshot with `RemainAfterExit` is active until somebody stops it.
 pub(super) fn read(shown: &Shown, last_start: LastStart, spec: &ServiceSpec) -> ServiceObserved {
     let masked = shown.is("LoadState", "masked");
     let known = !shown.is("LoadState", "not-found");
@@ -25,7 +26,7 @@ pub(super) fn read(shown: &Shown, last_start: LastStart, spec: &ServiceSpec) -> 
             || shown.micros("ExecMainStartTimestampMonotonic") > 0);
     let restarts = shown.micros("NRestarts") > 0;
     let state = match shown.get("ActiveState") {
-        // A unit that systemd started again may end again.
+        // A unit that systemd restarted after a failure may fail again.
         "active" if restarts && active_for(shown) < spec.settle() => RunState::Restarting,
         "active" => RunState::Started,
         "reloading" | "refreshing" => RunState::Reloading,
@@ -69,17 +70,17 @@ pub(super) fn active_for(shown: &Shown) -> Duration {
     since(shown, "ActiveEnterTimestampMonotonic")
 }
 
-/// The time of a unit on its way to another state, and its limit.
+/// The time that a unit has spent on changing its state, and its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UnderWay {
-    /// The time for which the unit has been on its way.
+    /// Time since the unit began to start, stop or reload.
     pub(super) spent: Duration,
-    /// The longest time that Plumb waits for it.
+    /// Maximum time that Plumb waits, over several runs, for the unit to complete the change.
     pub(super) limit: Duration,
 }
 
 impl UnderWay {
-    /// Reads the time of a unit that starts or stops.
+    /// Reads the times of a unit that is starting, stopping or reloading.
     pub(super) fn of(shown: &Shown, state: RunState) -> Self {
         let (begin, limit) = match state {
             RunState::Stopping => ("ActiveExitTimestampMonotonic", "TimeoutStopUSec"),
@@ -87,7 +88,7 @@ impl UnderWay {
             _ => ("InactiveExitTimestampMonotonic", "TimeoutStartUSec"),
         };
         let spent = match shown.get("ActiveState") {
-            // Its job waits for another unit.
+            // The unit's job hasn't begun, because it waits for another unit.
             "inactive" | "failed" => Duration::ZERO,
             _ => since(shown, begin),
         };
@@ -119,7 +120,8 @@ pub(super) fn check_known(
     )
 }
 
-/// Fails if the spec enables or disables a unit without an `[Install]` section.
+/// Fails if the change enables or disables a unit that has no `[Install]` section or that a generator
+/// creates.
 pub(super) fn check_install(
     unit: &str,
     work: &ItemChange<'_>,

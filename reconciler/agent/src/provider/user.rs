@@ -1,4 +1,4 @@
-//! `user`: `/etc/passwd`, changed with the system's own tools, which handle its locks and shadow files.
+//! `user`: a line in `/etc/passwd`. The shadow tools change it, since they handle locks and shadow files.
 
 use std::collections::BTreeSet;
 
@@ -97,7 +97,7 @@ impl Provider for Users {
         groups.withdraw(fields, "groups");
     }
 
-    /// A user's primary group may be missing; its other fields are set all the same.
+    /// If the user's primary group doesn't exist, the agent still changes the other fields.
     fn refused_fields(
         &self,
         cx: &ObserveContext<'_>,
@@ -118,7 +118,7 @@ impl Provider for Users {
         missing.map(refused).into_iter().collect()
     }
 
-    /// Shadow's own fields are neither read nor kept.
+    /// Plumb neither reads nor stores a user's fields in `/etc/shadow`.
     fn losses(&self, _cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Vec<String> {
         let goes = change.spec.wants_absent() && change.original.is_none();
         goes.then(|| "the password and its dates, which aren't given back".to_owned())
@@ -178,7 +178,7 @@ impl GiveBack for Users {
             uid: original.uid,
             group: original.group.clone(),
             groups: original.groups.clone(),
-            // Of a set that others may add to, only Plumb's own groups go.
+            // In a set that others may extend, Plumb removes only the groups that it added.
             membership,
             home: original.home.clone(),
             create_home: Some(false),
@@ -192,7 +192,7 @@ impl GiveBack for Users {
         if managed.state == Presence::Absent {
             return Spec::User(everything);
         }
-        // Only the fields that Plumb changed: others may have changed the rest since.
+        // Restore only the fields that Plumb changed, since others may have changed the rest.
         Spec::User(UserSpec {
             uid: managed.uid.and(everything.uid),
             group: managed.group.as_ref().and(everything.group),
@@ -224,7 +224,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         if cx.sys.is_sandbox() {
             passwd::sandbox_user(cx, name, spec)?;
         } else {
-            // Never `--remove`: the home belongs to its owner.
+            // Never use `--remove`: the home belongs to the user.
             passwd::tool(cx.sys, "userdel", &[name.to_owned()])?;
             keep_group(cx, name)?;
         }
@@ -232,7 +232,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     }
     if let Some(group) = spec.group.as_ref().filter(|_| work.changes("state")) {
         if cx.accounts.gid_of(group).is_none() {
-            // userdel took the user's own group along.
+            // userdel has removed the group of the user's name together with the user.
             if work.original.is_none() || group.as_str() != name {
                 return Err(passwd::no_such_group(name, group.as_str()));
             }
@@ -256,7 +256,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     faults.outcome()
 }
 
-/// Makes the group of a user's own name again, with the user's number if that is free.
+/// Creates the group of the user's name again, with the user's uid as its gid if that is free.
 fn make_own_group(cx: &mut ApplyContext<'_>, name: &str, uid: Option<u32>) -> Result<()> {
     let is_free = |id: &u32| !cx.accounts.groups.iter().any(|group| group.gid == *id);
     let gid = uid.filter(is_free);
@@ -276,7 +276,7 @@ fn make_own_group(cx: &mut ApplyContext<'_>, name: &str, uid: Option<u32>) -> Re
     Ok(())
 }
 
-/// Makes the group again that userdel removed together with its user, if the group is desired.
+/// If userdel has removed the group of the user's name, creates it again, provided that git desires it.
 fn keep_group(cx: &mut ApplyContext<'_>, name: &str) -> Result<()> {
     let before = cx.accounts.group(name).map(|group| group.gid);
     cx.accounts = Accounts::load(cx.sys);
@@ -292,7 +292,8 @@ fn keep_group(cx: &mut ApplyContext<'_>, name: &str) -> Result<()> {
     }
 }
 
-/// Changes each field by a call of its own: the tool refuses some of them for a user who is logged in.
+/// Changes each field with its own call of `usermod`, since it refuses some fields while the user is logged
+/// in.
 fn update(
     cx: &mut ApplyContext<'_>,
     work: &ItemChange<'_>,
@@ -324,7 +325,8 @@ fn update(
     }
 }
 
-/// Makes a user without its supplementary groups and its home, which have faults of their own.
+/// Creates a user without supplementary groups and home. Those are added later, so that they can fail
+/// separately.
 fn create(cx: &mut ApplyContext<'_>, name: &str, spec: &UserSpec) -> Result<()> {
     if cx.sys.is_sandbox() {
         return passwd::sandbox_user(cx, name, spec);
@@ -339,7 +341,7 @@ fn create(cx: &mut ApplyContext<'_>, name: &str, spec: &UserSpec) -> Result<()> 
         }
     };
     option("-u", spec.uid.map(|uid| uid.to_string()));
-    // If a group of the user's name exists, useradd needs it by `-g`, and doesn't make its own.
+    // If a group with the user's name exists, useradd can't create it and needs it as `-g`.
     let own = cx.accounts.group(name).map(|group| group.name.clone());
     let has_group = spec.group.is_some() || own.is_some();
     option("-g", spec.group.as_ref().map(ToString::to_string).or(own));

@@ -1,6 +1,7 @@
-//! Users and groups from `/etc/passwd` and `/etc/group` under the root, without the name service: a static
-//! binary can't load NSS modules, and Plumb doesn't manage accounts of a directory service. If such an
-//! account is to own a file, the agent resolves all names that aren't local with one run of `getent`.
+//! Users and groups, read from `/etc/passwd` and `/etc/group` of the driven machine. The agent doesn't use
+//! the name service itself: a static binary can't load NSS modules, and Plumb doesn't manage the accounts of
+//! a directory service. If specs name such accounts as owners of files, the agent resolves all names that
+//! aren't local with one run of `getent` per database.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub(crate) struct GroupLine {
     pub members: BTreeSet<String>,
 }
 
-/// The local accounts, and those that a directory service returned for names that aren't local.
+/// The local accounts, and the accounts of a directory service that should own files.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Accounts {
     pub users: Vec<UserLine>,
@@ -86,7 +87,7 @@ impl Accounts {
         }
     }
 
-    /// Asks the name service for those of these names that aren't local.
+    /// Looks up those of the names that aren't local with the name service. In a sandbox, does nothing.
     pub(crate) fn ask(&mut self, sys: &Sys, users: BTreeSet<&str>, groups: BTreeSet<&str>) {
         let users: Vec<&str> = users
             .into_iter()
@@ -100,7 +101,8 @@ impl Accounts {
             if names.is_empty() || sys.is_sandbox() {
                 return String::new();
             }
-            // Status 2 means that some names weren't found. A dead directory service counts as no answer.
+            // Status 2 means that some names weren't found. If the directory service doesn't answer, none are
+            // found.
             Program::new("getent", std::iter::once(database).chain(names))
                 .limit(Duration::from_secs(15))
                 .run(sys)
@@ -135,7 +137,7 @@ impl Accounts {
             .map(|group| group.gid)
     }
 
-    /// Returns the uid of an owner.
+    /// Returns the uid for a user's name or number, or `None` if there is no such user.
     pub(crate) fn uid_of(&self, owner: &Principal) -> Option<u32> {
         owner
             .id()
@@ -143,7 +145,7 @@ impl Accounts {
             .or_else(|| root(owner))
     }
 
-    /// Returns the gid of a group.
+    /// Returns the gid for a group's name or number, or `None` if there is no such group.
     pub(crate) fn gid_of(&self, group: &Principal) -> Option<u32> {
         group
             .id()
@@ -151,8 +153,9 @@ impl Accounts {
             .or_else(|| root(group))
     }
 
-    /// Returns the owner in the form of `wish`: `wish` itself if it is the same user, else a name, else a
-    /// number.
+    /// Returns a file's owner in the form of `wish`. Returns `wish` itself if it denotes the same user, and
+    /// otherwise the local user's name. Returns the number if `wish` is a number or no local user has this
+    /// uid.
     pub(crate) fn owner(&self, uid: u32, wish: &Principal) -> Option<Principal> {
         if self.uid_of(wish) == Some(uid) {
             return Some(wish.clone());
@@ -165,7 +168,7 @@ impl Accounts {
         named(wish, name, uid)
     }
 
-    /// Does the same for a group.
+    /// Returns a file's group in the form of `wish`, by the same rules as [`owner`](Self::owner).
     pub(crate) fn group_owner(&self, gid: u32, wish: &Principal) -> Option<Principal> {
         if self.gid_of(wish) == Some(gid) {
             return Some(wish.clone());
@@ -188,7 +191,7 @@ impl Accounts {
     }
 }
 
-/// `root` is 0 even without an entry: a sandbox may have no passwd file.
+/// The id of `root` is 0 even without an entry, since a sandbox may have no passwd file.
 fn root(name: &Principal) -> Option<u32> {
     (name.as_str() == "root").then_some(0)
 }

@@ -9,7 +9,7 @@ const MASK: u16 = 0x10;
 const USER_OBJ: u16 = 0x01;
 const OTHER: u16 = 0x20;
 
-/// One entry: whom it is for, and the permissions.
+/// An entry of an ACL: the user or group that it applies to, and the permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct AclEntry {
     tag: u16,
@@ -17,15 +17,17 @@ struct AclEntry {
     id: u32,
 }
 
-/// An access ACL with a mask.
+/// An access ACL that has a mask.
 ///
-/// For a file with a mask, `stat` shows the mask in place of the group's bits, and `chmod` changes the mask:
-/// `chmod g-w` takes the right to write from every named user. The owning group's own bits are in an entry.
+/// If a file has such an ACL, `stat` shows the mask in place of the group's bits, and `chmod` changes the
+/// mask: `chmod g-w` takes write permission from every named user. The permissions of the owning group are in
+/// their own entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Acl(Vec<AclEntry>);
 
 impl Acl {
-    /// Parses the attribute. Returns `None` if it isn't an ACL with a mask and a group.
+    /// Parses the attribute. Returns `None` if it isn't a valid ACL, or has no mask or no entry for the
+    /// owning group.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (version, entries) = bytes.split_first_chunk::<4>()?;
         if u32::from_le_bytes(*version) != VERSION || entries.len() % 8 != 0 {
@@ -46,7 +48,7 @@ impl Acl {
         (acl.of(MASK).is_some() && acl.of(GROUP_OBJ).is_some()).then_some(acl)
     }
 
-    /// Returns the attribute's value.
+    /// Returns the ACL as the value of the attribute.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = VERSION.to_le_bytes().to_vec();
         for entry in &self.0 {
@@ -70,14 +72,16 @@ impl Acl {
         }
     }
 
-    /// Returns the mode of a file with this ACL: with the owning group's own rights instead of the mask.
+    /// Returns the mode of a file with this ACL. Its group bits are the owning group's effective permissions,
+    /// instead of the mask that `stat` shows.
     pub(crate) fn mode(&self, stat: u32) -> u32 {
         let group = self.of(GROUP_OBJ).unwrap_or(0) & self.of(MASK).unwrap_or(0o7);
         (stat & !0o070) | (u32::from(group & 0o7) << 3)
     }
 
-    /// Returns the ACL that gives the owner, the owning group and others the rights of `mode`. Named users
-    /// and groups keep theirs: the mask only grows, by what the group needs.
+    /// Returns the ACL in which the owner, the owning group and others have the permissions of `mode`. Named
+    /// users and groups keep their entries; the mask is only extended by the permissions that the owning
+    /// group needs.
     pub(crate) fn with_mode(&self, mode: u32) -> Self {
         let bits = |shift: u32| u16::try_from(mode >> shift & 0o7).unwrap_or(0);
         let mut acl = self.clone();

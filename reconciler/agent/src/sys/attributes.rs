@@ -1,5 +1,5 @@
-//! The metadata of an inode that Plumb doesn't manage, and that its writes keep: extended attributes (ACLs,
-//! security labels and capabilities among them) and file attributes (`chattr`).
+//! Metadata of files that Plumb doesn't manage but preserves when it writes: extended attributes (including
+//! ACLs, security labels and capabilities) and file attributes (`chattr`).
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd};
@@ -16,7 +16,8 @@ use super::root::Dir;
 use super::write::Meta;
 use crate::error::{At, Result};
 
-/// The file attributes that an administrator sets. Others describe how the file system stores the bytes.
+/// File attributes that an administrator sets. The other attributes describe how the file system stores the
+/// bytes.
 const KEPT: IFlags = IFlags::COMPRESSED
     .union(IFlags::DIRSYNC)
     .union(IFlags::JOURNALING)
@@ -30,10 +31,12 @@ const KEPT: IFlags = IFlags::COMPRESSED
     .union(IFlags::TOPDIR)
     .union(IFlags::UNRM);
 
-/// Extended attributes that the kernel computes from the bytes: those of new bytes are others.
+/// Extended attributes that the kernel computes from a file's bytes, so that they must not be copied to new
+/// bytes.
 const COMPUTED: &[&str] = &["security.ima", "security.evm"];
 
-/// The most bytes of one extended attribute, and of all names; the kernel's own limits.
+/// Maximum size of an extended attribute's value, and of the list of names, in bytes. These are the kernel's
+/// own limits.
 const MOST: usize = 64 << 10;
 
 /// Extended attributes and file attributes of a file, a directory or a link.
@@ -47,13 +50,13 @@ pub(crate) struct Attributes {
     flags: u32,
 }
 
-// serde passes a reference.
+// serde passes the field by reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(flags: &u32) -> bool {
     *flags == 0
 }
 
-/// Bytes, written as hexadecimal in the ledger.
+/// Bytes that the ledger has in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 struct Hex(Vec<u8>);
@@ -93,7 +96,8 @@ pub(crate) enum Locked {
     AppendOnly,
 }
 
-/// True if the file system has no attributes of this kind, or the entry vanished.
+/// True if the error means that the file system doesn't support this kind of attribute, or that the file
+/// doesn't exist any more.
 fn has_none(errno: Errno) -> bool {
     matches!(
         errno,
@@ -101,13 +105,13 @@ fn has_none(errno: Errno) -> bool {
     )
 }
 
-/// Returns the path of an entry that the kernel resolves from the directory's own handle.
+/// Returns a path of an entry that the kernel resolves from the open directory.
 fn through_handle(dir: &Dir, leaf: &str) -> String {
     format!("/proc/self/fd/{}/{leaf}", dir.fd().as_raw_fd())
 }
 
 impl Attributes {
-    /// Reads the attributes of an entry; `.` is the directory itself. It follows no link.
+    /// Reads the attributes of an entry in `dir`, or of `dir` itself if `leaf` is `.`. Doesn't follow a link.
     pub(crate) fn at(dir: &Dir, leaf: &str) -> Result<Self> {
         let path = through_handle(dir, leaf);
         let shown = dir.path_of(leaf);
@@ -135,7 +139,7 @@ impl Attributes {
                 Err(errno) => return Err(errno).at("read the extended attributes of", &shown),
             }
         }
-        // Not every kind of file can be opened without an effect.
+        // Opening a device or a pipe can have side effects, so only regular files and directories are opened.
         let flags = match dir.open(leaf) {
             Ok(Some(file)) => flags_of(&file),
             _ if leaf == "." => flags_of(dir.fd()),
@@ -147,10 +151,11 @@ impl Attributes {
         })
     }
 
-    /// Returns the attributes with the ACL changed to the mode that is to be set.
+    /// Returns the attributes adapted to a mode that will be set: an ACL gets the permissions of the mode.
     pub(super) fn with(mut self, meta: Meta) -> Self {
         if meta.listed_mode().is_some() {
-            // The ACLs of other systems (NFSv4, NTFS) are another form of the mode: the old one would undo it.
+            // The ACLs of other systems (NFSv4, NTFS) represent the mode too, so the old ACL would undo the
+            // new mode.
             let posix = "system.posix_acl_";
             let is_mode = |name: &str| name.starts_with("system.") && !name.starts_with(posix);
             self.extended.retain(|name, _| !is_mode(name));
@@ -163,7 +168,7 @@ impl Attributes {
         self
     }
 
-    /// Sets the file attributes of a new, empty file: some can't be set once it has bytes.
+    /// Sets the file attributes of a new, empty file. Some of them can't be set once the file has content.
     pub(super) fn give_flags(&self, file: impl AsFd, path: &str) -> Result<()> {
         let now = flags_of(&file);
         let kept = IFlags::from_bits_retain(self.flags) & KEPT;
@@ -173,8 +178,8 @@ impl Attributes {
         ioctl_setflags(&file, (now - KEPT) | kept).at("keep the file attributes of", path)
     }
 
-    /// Sets the extended attributes that differ from those of an open file. It comes after owner and mode:
-    /// `chown` drops capabilities, and `chmod` changes an ACL's mask.
+    /// Sets the extended attributes that differ from those of an open file. Call this after setting owner and
+    /// mode: `chown` removes capabilities, and `chmod` changes an ACL's mask.
     pub(super) fn give_extended(&self, file: impl AsFd, path: &str) -> Result<()> {
         let open = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
         for (name, value) in &self.extended {
@@ -186,8 +191,8 @@ impl Attributes {
                     .at(&format!("keep the extended attribute `{name}` of"), path)?;
             }
         }
-        // A new file inherits an ACL from its folder. The kernel and its security modules give the other
-        // attributes.
+        // A new file inherits an ACL from its folder. The other attributes of a new file come from the kernel
+        // and its security modules, so they stay.
         let mut buffer = vec![0; MOST];
         let length = listxattr(&open, &mut buffer[..]).unwrap_or(0);
         let inherited = buffer[..length]
@@ -199,7 +204,7 @@ impl Attributes {
         Ok(())
     }
 
-    /// Sets the extended attributes of a link that isn't in place yet.
+    /// Sets the extended attributes of a new link before it is renamed into place.
     pub(crate) fn give_link(&self, dir: &Dir, leaf: &str, path: &str) -> Result<()> {
         for (name, value) in &self.extended {
             let link = through_handle(dir, leaf);
@@ -216,12 +221,12 @@ impl Attributes {
 }
 
 fn flags_of(file: impl AsFd) -> IFlags {
-    // A file system without file attributes says so by an error.
+    // If the file system has no file attributes, the call fails.
     ioctl_getflags(file).unwrap_or(IFlags::empty())
 }
 
 impl Dir {
-    /// Returns an entry's access ACL, or `None` if it has none beyond its mode.
+    /// Returns an entry's access ACL, or `None` if it has no ACL with a mask.
     pub(crate) fn acl(&self, leaf: &str) -> Option<Acl> {
         let mut value = vec![0; 1024];
         let path = through_handle(self, leaf);
@@ -235,7 +240,8 @@ impl Dir {
         Acl::parse(&value[..length])
     }
 
-    /// Returns the attribute that forbids changes of an entry, if there is one; `.` is the directory itself.
+    /// Returns the file attribute that forbids changes of an entry in this directory, if there is one. If
+    /// `leaf` is `.`, checks this directory itself.
     pub(crate) fn locked(&self, leaf: &str) -> Option<Locked> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let found = statx(self.fd(), leaf, flags, StatxFlags::empty())

@@ -13,10 +13,10 @@ use plumb_api::report::{AgentError, ErrorCode};
 use super::Sys;
 use crate::error::{At, Result, fail};
 
-/// The search path for programs, whatever the session's environment says.
+/// Search path for programs. The session's environment doesn't change it.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The bytes of each stream that are stored; the agent reads and drops the rest.
+/// Maximum number of bytes that are stored of each output stream. The agent reads and discards the rest.
 const MAX_OUTPUT: u64 = 8 << 20;
 
 /// A program to run.
@@ -26,13 +26,13 @@ pub(crate) struct Program<'a> {
     env: Vec<(&'a str, &'a str)>,
     limit: Duration,
     log: Option<File>,
-    /// The working directory.
+    /// The program's working directory.
     pub(crate) directory: &'a str,
-    /// The bytes for its standard input.
+    /// Bytes that the program gets on its standard input.
     pub(crate) input: Option<&'a [u8]>,
 }
 
-/// The result of a program.
+/// The result of running a program.
 #[derive(Debug)]
 pub(crate) struct Output {
     /// The exit status, or 128 plus the number of the signal that killed it.
@@ -64,13 +64,14 @@ impl<'a> Program<'a> {
         self
     }
 
-    /// Sends its output to a file instead of a pipe, so that the agent's death can't stop the program.
+    /// Sends the program's output to a file instead of a pipe, so that the program doesn't fail if the agent
+    /// ends.
     pub(crate) fn log(mut self, file: File) -> Self {
         self.log = Some(file);
         self
     }
 
-    /// Runs the program to its end. A status other than 0 is not an error.
+    /// Runs the program to its end. An exit status other than 0 isn't an error. Fails in a sandbox.
     pub(crate) fn run(mut self, sys: &Sys) -> Result<Output> {
         if sys.is_sandbox() {
             return fail(
@@ -94,7 +95,8 @@ impl<'a> Program<'a> {
                 Some(_) => Stdio::piped(),
                 None => Stdio::null(),
             })
-            // A process group of its own: the session's end doesn't end it, and a timeout kills all of it.
+            // The program gets its own process group. So signals for the session's group don't reach it, and
+            // after a timeout the agent kills the whole group.
             .process_group(0);
         if let Some(log) = self.log.take() {
             let again = log.try_clone().at("open the log of", self.name)?;
@@ -114,7 +116,8 @@ impl<'a> Program<'a> {
         })?;
         let stdin = child.stdin.take();
         thread::scope(|scope| {
-            // On a thread: a program that writes before it reads would block us both.
+            // Write on another thread. Otherwise a program that fills its output before it reads its input
+            // would block, and the agent too.
             if let (Some(mut stdin), Some(input)) = (stdin, self.input) {
                 scope.spawn(move || stdin.write_all(input));
             }
@@ -122,7 +125,7 @@ impl<'a> Program<'a> {
         })
     }
 
-    /// Runs the program and fails on any status other than 0.
+    /// Runs the program. Fails if its exit status isn't 0.
     pub(crate) fn check(self, sys: &Sys) -> Result<Output> {
         let shown = format!("{} {}", self.name, self.args.join(" "));
         let output = self.run(sys)?;
@@ -185,7 +188,8 @@ impl<'a> Program<'a> {
     }
 }
 
-/// Reads a stream to its end on a thread, which sends the text over the returned channel.
+/// Starts a thread that reads a stream to its end. The thread then sends the text over the returned channel,
+/// and a message to `ended`.
 fn drain<R: Read + Send + 'static>(
     stream: Option<R>,
     ended: mpsc::Sender<()>,
@@ -204,7 +208,8 @@ fn drain<R: Read + Send + 'static>(
 }
 
 impl Output {
-    /// Returns the last lines of a failed program's output, which usually hold the reason.
+    /// Returns the last lines of a failed program's output, which usually contain the reason. Uses standard
+    /// error unless it is empty.
     pub(crate) fn complaint(&self) -> String {
         let said = if self.stderr.trim().is_empty() {
             &self.stdout
@@ -215,8 +220,8 @@ impl Output {
     }
 }
 
-/// Returns the last lines of a text, each cut to a length fit for a message. Output that isn't text is told by
-/// its size.
+/// Returns the last `count` lines of a text, each truncated to fit in a message. If the output isn't text,
+/// returns its size instead.
 pub(crate) fn last_lines(text: &str, count: usize) -> String {
     let is_text = |c: char| {
         c != char::REPLACEMENT_CHARACTER && (!c.is_control() || c.is_whitespace() || c == '\u{1b}')

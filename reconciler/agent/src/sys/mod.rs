@@ -1,7 +1,7 @@
-//! The driven machine: its root directory and its programs.
+//! Access to the driven machine: its root directory and its programs.
 //!
-//! Providers reach the machine through [`Sys`] alone, so a sandbox (a directory, no root rights, no program
-//! ever run) is the same code with another `Sys`.
+//! Providers access the machine only through [`Sys`]. A sandbox is a directory that stands for a machine; it
+//! needs no root rights, and no program runs for it. The same code drives it with another `Sys`.
 
 mod accounts;
 mod acl;
@@ -27,31 +27,26 @@ pub(crate) use write::{Candidate, Meta, Permissions, Spot, copy_hashed, create_n
 /// The kind of machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MachineKind {
-    /// This machine, as root.
+    /// The machine on which the agent runs, as root.
     Host,
-    /// A directory: it needs no root rights, runs no program of the host, and has its owners in the ledger.
+    /// A directory that stands for a machine. The agent needs no root rights for it, runs no programs, and
+    /// records the owners of files in the ledger.
     Sandbox,
 }
 
-/// The driven machine.
+/// The machine that the agent drives: this host or a sandbox.
 pub struct Sys {
     root: root::Root,
     place: MachineKind,
 }
 
 impl Sys {
-    /// Opens this machine.
-    ///
-    /// # Errors
-    /// If `/` can't be opened.
+    /// Opens the machine on which the agent runs.
     pub fn host() -> io::Result<Self> {
         Self::open(Path::new("/"), MachineKind::Host)
     }
 
-    /// Opens a directory that stands for a machine.
-    ///
-    /// # Errors
-    /// If the directory can't be opened.
+    /// Opens a directory as a sandbox that stands for a machine.
     pub fn sandbox(dir: &Path) -> io::Result<Self> {
         Self::open(dir, MachineKind::Sandbox)
     }
@@ -73,23 +68,23 @@ impl Sys {
         &self.root
     }
 
-    /// Returns a small file's text, or `None` if it can't be read.
+    /// Returns the text of a file of at most 4 MiB, or `None` if it can't be read or isn't UTF-8.
     pub(crate) fn text(&self, path: &str) -> Option<String> {
         let bytes = self.root.read(path, 4 << 20).ok()??;
         String::from_utf8(bytes).ok()
     }
 
-    /// True if there is anything at this path.
+    /// True if the path exists. A link counts, whatever it points to.
     pub(crate) fn exists(&self, path: &str) -> bool {
         matches!(self.root.look(path), Ok(Some(_)))
     }
 
-    /// True if systemd is PID 1 here (`sd_booted(3)`).
+    /// True if the machine was booted with systemd (`sd_booted(3)`). Always false for a sandbox.
     pub(crate) fn has_systemd(&self) -> bool {
         !self.is_sandbox() && self.exists("/run/systemd/system")
     }
 
-    /// Returns the machine's facts.
+    /// Returns facts about the machine, such as its hostname, operating system and machine-id.
     pub(crate) fn facts(&self) -> Facts {
         let uname = rustix::system::uname();
         let line = |path: &str| self.text(path).unwrap_or_default().trim().to_owned();
@@ -120,7 +115,7 @@ impl Sys {
     }
 }
 
-/// Returns the kernel's boot id. In a sandbox too it is the running kernel's.
+/// Returns the id of the running kernel's boot, even for a sandbox.
 pub(crate) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .unwrap_or_default()
@@ -128,7 +123,8 @@ pub(crate) fn boot_id() -> String {
         .to_owned()
 }
 
-/// Returns the time since boot on the clock of systemd's `…TimestampMonotonic`, in microseconds.
+/// Returns the current value of the kernel's monotonic clock in microseconds, as in systemd's
+/// `…TimestampMonotonic` properties.
 pub(crate) fn monotonic_micros() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000

@@ -1,11 +1,11 @@
-//! Paths under a root, resolved to directory handles.
+//! Resolves paths below a root directory to open directories.
 //!
-//! The agent runs as root in directories that others may write to, so it never lets the kernel resolve a path
-//! freely. Almost every path has no symbolic link before its last component: one `openat2` that rejects links
-//! (`RESOLVE_NO_SYMLINKS`, `RESOLVE_NO_MAGICLINKS`, `RESOLVE_IN_ROOT`) proves that. Otherwise the agent walks
-//! component by component with `O_NOFOLLOW`, and follows a link only if it belongs to root and is in a
-//! directory that only root may write to, where nobody else can have put it. It follows the last
-//! component only in [`Root::read`], one link deep and by the same rule.
+//! The agent runs as root in directories that others may write to, so it never lets the kernel follow links
+//! on its own. Almost every path has no symbolic link before its last component, and one call of `openat2`
+//! that rejects links (`RESOLVE_NO_SYMLINKS`, `RESOLVE_NO_MAGICLINKS`, `RESOLVE_IN_ROOT`) opens it. Otherwise
+//! the agent walks component by component with `O_NOFOLLOW`. It follows a link only if the link belongs to
+//! root and is in a directory that only root may write to, so that nobody else can have created it. If the
+//! last component is a link, only [`Root::read`] follows it: only once, and by the same rule.
 
 use std::ffi::CStr;
 use std::io::Read;
@@ -25,23 +25,24 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// The most links in one walk; the kernel's own limit.
+/// Maximum number of links that are followed for one path, as in the kernel.
 const MAX_LINKS: u32 = 40;
 
-/// A root directory.
+/// The root directory of the driven machine.
 pub(crate) struct Root {
     fd: OwnedFd,
-    /// The uids whose links are followed: root's, and in a sandbox that of the agent's user.
+    /// The uids whose links are followed: root and the user that the agent runs as, which is another user
+    /// only in a sandbox.
     trusted: [u32; 2],
 }
 
-/// A handle on a directory, with the path by which it was opened.
+/// An open directory, with the path by which it was opened.
 pub(crate) struct Dir {
     fd: OwnedFd,
     path: String,
 }
 
-/// The kind of file at a path.
+/// The type of the file at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     File,
@@ -61,7 +62,7 @@ pub(crate) struct FileStat {
     pub size: u64,
     pub device: u64,
     pub inode: u64,
-    /// The time of the last modification: seconds and nanoseconds.
+    /// The time at which the content was last modified: seconds and nanoseconds since 1970.
     pub modified: (i64, u64),
 }
 
@@ -71,7 +72,7 @@ impl FileStat {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
-    /// Returns the set-id bits that are set, in phrases for people.
+    /// Returns the set-user-id and set-group-id bits that are set, as phrases for people.
     pub(crate) fn set_ids(&self) -> Vec<String> {
         [(0o4000, "set-user-id"), (0o2000, "set-group-id")]
             .iter()
@@ -80,7 +81,7 @@ impl FileStat {
             .collect()
     }
 
-    // The fields' widths differ between architectures.
+    // The types of these fields differ between architectures.
     #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss)]
     fn of(stat: &Stat) -> Self {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
@@ -118,14 +119,14 @@ impl Root {
         Self { fd, trusted }
     }
 
-    /// Opens a directory. Returns `None` if it or one above it is missing.
+    /// Opens a directory. Returns `None` if it or a directory above it doesn't exist.
     pub(crate) fn directory(&self, path: &str) -> Result<Option<Dir>> {
         let resolve =
             ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let fd = match openat2(&self.fd, path, DIRECTORY, Mode::empty(), resolve) {
             Ok(fd) => Some(fd),
             Err(Errno::NOENT) => None,
-            // A link or a file is in the way, or the kernel has no openat2: walk component by component.
+            // A component is a link or a file, or the kernel has no openat2: walk component by component.
             Err(_) => self.walk(path)?,
         };
         Ok(fd.map(|fd| Dir {
@@ -134,13 +135,15 @@ impl Root {
         }))
     }
 
-    /// Opens the folder of a path, and returns it with the path's last component.
+    /// Opens the folder of a path. Returns it with the path's last component, or `None` if the folder doesn't
+    /// exist.
     pub(crate) fn parent<'p>(&self, path: &'p str) -> Result<Option<(Dir, &'p str)>> {
         let (parent, leaf) = split(path);
         Ok(self.directory(parent)?.map(|dir| (dir, leaf)))
     }
 
-    /// Does the same and makes missing folders as `root:root 0755`. Also returns those, topmost first.
+    /// Opens the folder of a path like [`parent`](Self::parent), but creates missing folders as `root:root
+    /// 0755`. Also returns the created folders, topmost first.
     pub(crate) fn make_parent<'p>(&self, path: &'p str) -> Result<(Dir, &'p str, Vec<String>)> {
         let (parent, leaf) = split(path);
         let mut made = Vec::new();
@@ -162,7 +165,8 @@ impl Root {
         }
     }
 
-    /// Returns the status of a path without following its last component.
+    /// Returns the status of the file at a path, or `None` if there is nothing. Doesn't follow a link at the
+    /// last component.
     pub(crate) fn look(&self, path: &str) -> Result<Option<FileStat>> {
         match self.parent(path)? {
             Some((dir, leaf)) => dir.look(leaf),
@@ -170,8 +174,8 @@ impl Root {
         }
     }
 
-    /// Returns the device and the file system of a path: of the file or directory itself, or of the nearest
-    /// existing folder above it.
+    /// Returns the device number and the statistics of the file system that a path is on. If the path doesn't
+    /// exist, uses the nearest existing folder above it.
     pub(crate) fn file_system(&self, path: &str) -> Result<Option<(u64, StatVfs)>> {
         let mut name = path;
         loop {
@@ -219,8 +223,8 @@ impl Root {
         point.to_owned()
     }
 
-    /// Reads a regular file. Returns `None` if there is no regular file, and fails if it is longer than
-    /// `limit`.
+    /// Reads a regular file. Returns `None` if the path isn't a regular file or a link to one. Fails if the
+    /// file is longer than `limit` bytes.
     pub(crate) fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some((dir, leaf)) = self.parent(path)? else {
             return Ok(None);
@@ -231,7 +235,8 @@ impl Root {
         read_bounded(file, limit, path).map(Some)
     }
 
-    /// Reads through one link, by the rules above: distributions make some files links (`/etc/os-release`).
+    /// Reads the file that a link points to, if the link is safe to follow. Distributions ship some files as
+    /// links, such as `/etc/os-release`.
     fn read_through(&self, dir: &Dir, leaf: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let is_link = dir
             .look(leaf)?
@@ -253,7 +258,7 @@ impl Root {
         }
     }
 
-    /// Lists the names in a directory; empty if there is none.
+    /// Returns the names in a directory, or no names if the directory doesn't exist.
     pub(crate) fn list(&self, path: &str) -> Result<Vec<String>> {
         match self.directory(path)? {
             Some(dir) => dir.list(),
@@ -261,8 +266,8 @@ impl Root {
         }
     }
 
-    /// True if only root controls a folder: there is no link on the way, and nobody else may write to it or
-    /// to any folder above it. Only then may a program be given a path inside.
+    /// True if only root controls a folder: its path has no links, and nobody else may write to it or to a
+    /// folder above it. Only then is it safe to pass the path of a file in it to a program.
     pub(crate) fn is_roots_alone(&self, folder: &str) -> bool {
         let resolve =
             ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -275,7 +280,8 @@ impl Root {
         })
     }
 
-    /// Fails unless a link may be followed: it is root's, in a directory that only root may write to.
+    /// Fails unless a link is safe to follow: it belongs to root, and only root may write to its directory.
+    /// In a sandbox, the agent's own user counts like root.
     fn may_follow(&self, dir: BorrowedFd<'_>, name: &str, path: &str) -> Result<()> {
         let folder = FileStat::of(&fstat(dir).at("look at", path)?);
         let link = FileStat::of(&statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).at("look at", path)?);
@@ -340,7 +346,8 @@ impl Root {
     }
 }
 
-/// Returns the number of the mount that an entry lies on; a mount point is on the mounted file system.
+/// Returns the id of the mount that an entry is on. For a mount point, that is the mount of the file system
+/// mounted there.
 fn mount_id(dir: &OwnedFd, leaf: &str) -> Option<u64> {
     let found = statx(dir, leaf, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID).ok()?;
     (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id)
@@ -351,7 +358,7 @@ fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
         .filter(|part| !part.is_empty() && *part != ".")
 }
 
-/// Returns the target of a link in `folder` as a path from the root.
+/// Returns the target of a link in `folder` as an absolute path.
 fn absolute(folder: &str, target: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     let base = if target.starts_with('/') { "" } else { folder };
@@ -402,8 +409,8 @@ impl Dir {
         }
     }
 
-    /// Opens a regular file for reading. Returns `None` if there is nothing or another kind of file. It never
-    /// opens a device or a pipe, because opening alone can have effects.
+    /// Opens a regular file for reading. Returns `None` if the entry doesn't exist or isn't a regular file.
+    /// Never opens a device or a pipe, because that can have side effects.
     pub(crate) fn open(&self, leaf: &str) -> Result<Option<std::fs::File>> {
         let regular = self
             .look(leaf)?
@@ -422,14 +429,14 @@ impl Dir {
         Ok((found.kind == FileKind::File).then(|| fd.into()))
     }
 
-    /// Returns the status of an open file in this directory.
+    /// Returns the status of an open file. `leaf` is its name in this directory, for error messages.
     pub(crate) fn look_at(&self, file: &std::fs::File, leaf: &str) -> Result<FileStat> {
         Ok(FileStat::of(
             &fstat(file).at("look at", &self.path_of(leaf))?,
         ))
     }
 
-    /// Returns the target of a link, or `None` if there is no link.
+    /// Returns the target of a link, or `None` if the entry isn't a link or doesn't exist.
     pub(crate) fn target(&self, leaf: &str) -> Result<Option<String>> {
         match link_target(self.fd.as_fd(), leaf) {
             Ok(target) => Ok(Some(target)),
@@ -438,7 +445,7 @@ impl Dir {
         }
     }
 
-    /// Gives a link, which isn't in place yet, the owner of the one that it replaces.
+    /// Gives a new link the owner and group of the link that it will replace.
     pub(crate) fn give_link(&self, leaf: &str, before: &FileStat) -> Result<()> {
         let now = self.look(leaf)?;
         if now.is_some_and(|now| (now.uid, now.gid) == (before.uid, before.gid)) {
@@ -455,7 +462,7 @@ impl Dir {
         .at("set the owner of", &self.path_of(leaf))
     }
 
-    /// Opens a directory in this one, never through a link.
+    /// Opens a subdirectory. Fails if the entry is a link.
     pub(crate) fn sub(&self, leaf: &str) -> Result<Dir> {
         let path = self.path_of(leaf);
         let fd = openat(&self.fd, leaf, DIRECTORY, Mode::empty()).at("open", &path)?;
@@ -467,13 +474,13 @@ impl Dir {
         Ok(FileStat::of(&fstat(&self.fd).at("look at", &self.path)?))
     }
 
-    /// Makes a directory with this mode, whatever the umask. An existing one stays as it is.
+    /// Creates a directory with exactly this mode, whatever the umask. An existing directory stays as it is.
     pub(crate) fn make_directory(&self, leaf: &str, mode: u32) -> Result<()> {
         match mkdirat(&self.fd, leaf, Mode::from_raw_mode(0o700)) {
             Ok(()) => {
                 let this = self.sub(leaf)?;
                 if rustix::process::geteuid().is_root() {
-                    // A set-group-id folder above would pass its group on.
+                    // In a set-group-id folder, the new directory would get that folder's group.
                     rustix::fs::fchown(&this.fd, Some(Uid::ROOT), Some(Gid::ROOT))
                         .at("set the owner of", &this.path)?;
                 }
@@ -484,7 +491,7 @@ impl Dir {
         }
     }
 
-    /// Removes a file or a link. Returns true if there was one.
+    /// Removes a file or a link. Returns false if it doesn't exist.
     pub(crate) fn unlink(&self, leaf: &str) -> Result<bool> {
         match unlinkat(&self.fd, leaf, AtFlags::empty()) {
             Ok(()) => Ok(true),
@@ -493,7 +500,7 @@ impl Dir {
         }
     }
 
-    /// Removes a directory if it is empty. Returns true if it is gone.
+    /// Removes a directory if it is empty. Returns false if it isn't empty.
     pub(crate) fn remove_directory(&self, leaf: &str) -> Result<bool> {
         match unlinkat(&self.fd, leaf, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
@@ -502,7 +509,7 @@ impl Dir {
         }
     }
 
-    /// Makes changes of this directory's entries durable.
+    /// Makes changes of this directory's entries durable (`fsync`).
     pub(crate) fn sync(&self) -> Result<()> {
         match rustix::fs::fsync(&self.fd) {
             // Some file systems can't sync directories.

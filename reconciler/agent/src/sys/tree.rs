@@ -1,11 +1,11 @@
-//! Removes a folder with everything in it.
+//! Removes a folder recursively.
 
 use plumb_api::report::ErrorCode;
 
 use super::root::{Dir, FileKind};
 use crate::error::{Result, fail};
 
-/// The deepest folder that is removed.
+/// Maximum depth of folders that are removed.
 const MAX_DEPTH: u32 = 64;
 
 /// Removes a file, a link, or a folder with everything in it, never through a link. Succeeds if there is

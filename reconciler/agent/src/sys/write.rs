@@ -1,4 +1,4 @@
-//! Replaces a file: writes a temporary file through the same directory handle, syncs it, renames it.
+//! Replaces files atomically: writes a temporary file in the same directory, syncs it and renames it.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -16,7 +16,7 @@ use super::attributes::Attributes;
 use super::root::{Dir, FileStat};
 use crate::error::{At, Result, fail};
 
-/// Owner, group and mode of a new or changed file. Without an id, a new file has the agent's own.
+/// The owner, group and mode to set on a file. Without a uid or gid, the owner or group isn't changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub uid: Option<RawUid>,
@@ -27,9 +27,10 @@ pub(crate) struct Meta {
 /// Permission bits to set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permissions {
-    /// The bits of the manifest. An ACL's owning group gets the group's bits.
+    /// The mode in the manifest. If the file has an ACL, the owning group's entry gets the group's bits.
     Listed(u32),
-    /// The file's own bits. With an ACL, its mask is among them, and the ACL stays as it is.
+    /// The file's current mode. If the file has an ACL, these bits include its mask, and the ACL isn't
+    /// changed.
     Kept(u32),
 }
 
@@ -45,9 +46,9 @@ impl Permissions {
 const WITHOUT_SET_IDS: u32 = 0o1777;
 
 impl Meta {
-    /// Returns the metadata for an existing file. Without a listed mode the bits stay, except the set-id bits
-    /// if the owner or group changes: otherwise a user's own set-user-id program would become root's by a
-    /// change of owner alone.
+    /// Returns the metadata to set on an existing file. Without a mode in `listed`, the file keeps its mode,
+    /// but loses the set-id bits if its owner or group changes. Otherwise, changing the owner alone could
+    /// turn a user's set-user-id program into root's.
     pub(crate) fn over(
         found: &FileStat,
         uid: Option<RawUid>,
@@ -64,8 +65,9 @@ impl Meta {
         Self { uid, gid, mode }
     }
 
-    /// Returns the metadata for new bytes, which may replace a file. The set-id bits were given to the old
-    /// bytes, so they go unless they are listed, as when a program is written to.
+    /// Returns the metadata for a file with new bytes, which may replace the file `found`. The set-id bits
+    /// were meant for the old bytes, so they are dropped unless `listed` has them, just as the kernel drops
+    /// them when a program is written to.
     pub(crate) fn anew(
         found: Option<&FileStat>,
         uid: Option<RawUid>,
@@ -77,7 +79,7 @@ impl Meta {
         Self { uid, gid, mode }
     }
 
-    /// Returns the mode, if the manifest lists it.
+    /// Returns the mode from the manifest, or `None` if the manifest doesn't set it.
     pub(super) fn listed_mode(self) -> Option<u32> {
         match self.mode {
             Permissions::Listed(bits) => Some(bits),
@@ -85,8 +87,8 @@ impl Meta {
         }
     }
 
-    /// Sets them on a file that the agent made. The owner comes first: `chown` clears the set-id bits that
-    /// `chmod` may have to set.
+    /// Sets the owner, group and mode of a file that the agent created. Sets the owner before the mode,
+    /// because `chown` clears set-id bits that `chmod` may have to set.
     fn set(self, file: impl AsFd, path: &str) -> Result<()> {
         if self.uid.is_some() || self.gid.is_some() {
             let uid = self.uid.map(rustix::fs::Uid::from_raw);
@@ -96,9 +98,10 @@ impl Meta {
         fchmod(&file, Mode::from_raw_mode(self.mode.bits())).at("set the mode of", path)
     }
 
-    /// Sets them on an existing file. At no moment may one owner do what only the other may: before the owner
-    /// changes, the mode shrinks to the bits that both have, without set-id bits. `kept` are the file's own
-    /// attributes, or its original's.
+    /// Sets the owner, group and mode of an existing file. Neither the old nor the new owner may at any
+    /// moment have permissions that only the other one should have. So, before the owner changes, the mode is
+    /// reduced to the bits that both modes share, without set-id bits. `kept` are the attributes to set: the
+    /// file's own or those of its original.
     pub(crate) fn give_over(
         self,
         file: impl AsFd,
@@ -117,7 +120,7 @@ impl Meta {
     }
 }
 
-/// Copies to the end and returns the content's digest and size.
+/// Copies all bytes from `from` to `to`. Returns their digest and number.
 pub(crate) fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> std::io::Result<Content> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];
@@ -139,7 +142,7 @@ pub(crate) fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> std::io::R
     })
 }
 
-/// Makes a new file that only its owner can read; fails if the name exists.
+/// Creates a new file that only the agent's user can access. Fails if the name exists already.
 pub(crate) fn create_new(dir: &Dir, leaf: &str) -> Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd =
@@ -147,28 +150,29 @@ pub(crate) fn create_new(dir: &Dir, leaf: &str) -> Result<File> {
     Ok(fd.into())
 }
 
-/// A name in a directory whose file is replaced.
+/// The place of a file that will be replaced.
 pub(crate) struct Spot<'a> {
     pub dir: &'a Dir,
     pub leaf: &'a str,
-    /// The name of the new file until it is whole.
+    /// Name of the new file until it is complete.
     pub temporary: &'a str,
-    /// The file's status when it was observed; `None` if there was nothing.
+    /// Status of the current file when it was observed. `None` if there was none.
     pub before: Option<FileStat>,
-    /// The attributes that the new file gets; `None` if there was nothing whose attributes it could keep.
+    /// Attributes that the new file gets. `None` if there are none to preserve.
     pub kept: Option<Attributes>,
 }
 
-/// A new file that isn't in place yet.
+/// A new file that hasn't been renamed into place yet.
 pub(crate) struct Candidate<'a> {
     pub file: &'a mut File,
     pub content: Content,
-    /// Its current path.
+    /// The temporary path of the new file.
     pub path: String,
 }
 
 impl Candidate<'_> {
-    /// Copies it to a file that only the agent's user can reach. Fails if its bytes were changed meanwhile.
+    /// Copies the new file to a folder that only the agent's user can access. Fails if somebody has changed
+    /// its bytes. Returns the path of the copy.
     pub(crate) fn copy_to(&mut self, dir: &Dir, leaf: &str) -> Result<String> {
         let path = dir.path_of(leaf);
         dir.unlink(leaf)?;
@@ -185,8 +189,9 @@ impl Candidate<'_> {
     }
 }
 
-/// Replaces a file: writes the content beside it, sets the owner, calls `check`, syncs and renames. Fails if
-/// the file isn't the one that was observed. The caller syncs the directory, once for all its files.
+/// Replaces a file: writes the content to a temporary file in the same directory, sets its metadata, calls
+/// `check`, syncs it and renames it. Fails if the current file isn't the one that was observed. The caller
+/// has to sync the directory, once for all its files.
 pub(crate) fn replace(
     spot: &Spot<'_>,
     content: &mut dyn Read,
@@ -195,7 +200,7 @@ pub(crate) fn replace(
     check: &mut dyn FnMut(Candidate<'_>) -> Result<()>,
 ) -> Result<()> {
     let Spot { dir, temporary, .. } = *spot;
-    // A killed run may have left one; only the agent uses this name.
+    // A killed run may have left a temporary file. Only the agent uses this name.
     dir.unlink(temporary)?;
     let mut file = create_new(dir, temporary)?;
     let outcome = write_and_rename(spot, &mut file, content, expected, meta, check);
@@ -207,17 +212,17 @@ pub(crate) fn replace(
             outcome
         }
         Err(error) => {
-            // The first error is the one to report; the next run removes the leftover.
+            // Report the first error. If this fails too, the next run removes the file.
             let _ = dir.unlink(temporary);
             Err(error)
         }
     }
 }
 
-/// The result of the rename.
+/// The result of renaming the temporary file.
 enum Renamed {
     Yes,
-    /// Something is mounted on the file itself, so no other file can take its name.
+    /// The file at the path is a mount point, so it can't be replaced by another file.
     MountedOver,
 }
 
@@ -256,7 +261,7 @@ fn write_and_rename(
         path: dir.path_of(temporary),
     })?;
     file.sync_all().at("write", &path)?;
-    // In a folder that others can write to, the names may belong to other files by now.
+    // If others may write to the folder, they may have moved other files to these names.
     let ours = dir.look_at(file, temporary)?;
     if !dir.look(temporary)?.is_some_and(|now| now.is(&ours)) {
         return replaced(&dir.path_of(temporary));
@@ -277,7 +282,7 @@ fn replaced<T>(path: &str) -> Result<T> {
 }
 
 impl Spot<'_> {
-    /// Fails if the file isn't the one that was observed.
+    /// Fails if the file at the path isn't the one that was observed.
     fn unchanged(&self, now: Option<FileStat>) -> Result<()> {
         let same = match (&self.before, &now) {
             (Some(before), Some(now)) => now.is(before) && now.kind == before.kind,
@@ -295,7 +300,7 @@ fn overwrite(spot: &Spot<'_>, from: &mut File, meta: Meta) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = openat(spot.dir.fd(), spot.leaf, flags, Mode::empty()).at("open", &path)?;
     let mut file = File::from(fd);
-    // The bytes are written in place, so this must be the same file that was observed.
+    // The bytes are overwritten in place, so the opened file must be the one that was observed.
     let found = spot.dir.look_at(&file, spot.leaf)?;
     spot.unchanged(Some(found))?;
     from.seek(SeekFrom::Start(0)).at("read", &path)?;

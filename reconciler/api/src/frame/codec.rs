@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::digest::Digest;
 
-/// The longest message: 64 MiB.
+/// Maximum length of a message in bytes.
 pub const MAX_FRAME: usize = 64 << 20;
-/// The longest content: 256 MiB.
+/// Maximum length of a blob (a file's content) in bytes.
 pub const MAX_BLOB: usize = 256 << 20;
 
 const MESSAGE: u8 = 0;
@@ -27,7 +27,7 @@ pub enum FrameError {
     TooLong(usize),
     /// The bytes aren't a valid frame.
     Malformed(String),
-    /// A content's bytes don't match its digest.
+    /// A blob's bytes don't match its digest.
     WrongDigest(Digest),
 }
 
@@ -56,14 +56,14 @@ impl From<io::Error> for FrameError {
 pub enum Incoming<T> {
     /// A message.
     Message(T),
-    /// A content, checked against its digest.
+    /// A blob, checked against its digest.
     Blob(Digest, Vec<u8>),
 }
 
-/// Writes a message's frame.
+/// Writes a message as a frame.
 ///
 /// # Errors
-/// If it is longer than [`MAX_FRAME`] or can't be serialised.
+/// Fails if the message is longer than [`MAX_FRAME`] or can't be serialized.
 pub fn write_message<T: Serialize>(out: &mut impl Write, message: &T) -> Result<(), FrameError> {
     let payload =
         serde_json::to_vec(message).map_err(|error| FrameError::Malformed(error.to_string()))?;
@@ -76,10 +76,10 @@ pub fn write_message<T: Serialize>(out: &mut impl Write, message: &T) -> Result<
     Ok(())
 }
 
-/// Writes a content's frame.
+/// Writes a blob as a frame.
 ///
 /// # Errors
-/// If it is longer than [`MAX_BLOB`].
+/// Fails if the blob is longer than [`MAX_BLOB`].
 pub fn write_blob(out: &mut impl Write, digest: &Digest, bytes: &[u8]) -> Result<(), FrameError> {
     if bytes.len() > MAX_BLOB {
         return Err(FrameError::TooLong(bytes.len()));
@@ -102,10 +102,11 @@ fn header(out: &mut impl Write, length: usize, kind: u8) -> Result<(), FrameErro
 
 /// Reads the next frame.
 ///
-/// Memory grows with the bytes that arrive, not with the length in the header.
+/// Memory grows with the bytes that arrive, not with the length that the header claims.
 ///
 /// # Errors
-/// [`FrameError::Closed`] if the stream ends between frames; the others if a frame is invalid.
+/// Returns [`FrameError::Closed`] if the stream ends between frames, and another error if the frame is
+/// invalid.
 pub fn read<T: DeserializeOwned>(input: &mut impl Read) -> Result<Incoming<T>, FrameError> {
     let mut header = [0; 5];
     let mut filled = 0;

@@ -1,5 +1,6 @@
-//! The messages of a session. The agent writes nothing until asked. Each request gets one final response;
-//! before it, an [`Apply`] streams [`Progress`].
+//! The messages of a session between a controller and an agent. The agent sends nothing before it receives a
+//! request. It answers each request with one final response; to an [`Apply`], it sends [`Progress`] before
+//! that.
 
 use std::collections::BTreeMap;
 
@@ -12,27 +13,31 @@ use crate::read_back::ReadBacks;
 use crate::report::{AgentError, ChangeResult};
 use crate::resource::{Observed, Spec};
 
-/// The protocol's version. Controller and agent are always of one build, so it must match.
+/// Version of the protocol. Controller and agent always come from the same build, so both must have the same
+/// version.
 pub const PROTOCOL: u32 = 1;
 
-/// The sender of a request, by which a host tells an older controller from a newer one.
+/// Identifies the sender of a request, so that a host can reject requests from an older or another
+/// controller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fence {
-    /// [`PROTOCOL`].
+    /// The sender's protocol version: [`PROTOCOL`].
     pub protocol: u32,
-    /// The fleet.
+    /// The fleet that the controller follows.
     pub fleet: FleetName,
-    /// The host that is meant: the controller must not drive another machine that its address leads to.
+    /// The host that the request is for. The agent rejects the request if its machine is another host: the
+    /// address may lead to the wrong machine.
     pub host: HostName,
-    /// The host's earlier names (`formerly`): a machine whose ledger has one of them is this host.
+    /// Earlier names of the host (`formerly` in its manifest). A machine whose ledger has one of these names
+    /// counts as this host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formerly: Vec<HostName>,
     /// The controller's identity.
     pub controller: ControllerId,
-    /// The number of the controller's start.
+    /// Number of the controller's start; each start gets a higher one.
     pub epoch: Epoch,
-    /// The permission to take the host over from another controller.
+    /// Says whether this controller may take the host over from another one.
     pub take_over: TakeOver,
 }
 
@@ -53,7 +58,7 @@ pub enum TakeOver {
 pub enum Request {
     /// Compare the host with a desired state.
     Observe(Observe),
-    /// Carry out a plan. The controller sends its contents before it, as blobs.
+    /// Carry out a plan. The controller first sends the file contents that the plan needs, as blobs.
     Apply(Apply),
     /// Return the machine's facts.
     Facts,
@@ -65,8 +70,8 @@ pub enum Request {
 pub enum Response {
     /// The answer to [`Request::Observe`].
     Observed(Box<ObserveReport>),
-    /// An answer to [`Request::Observe`]: the host doesn't hold the base; send the whole state (`base:
-    /// null`).
+    /// An answer to [`Request::Observe`]: the host doesn't have the state that `base` names, so the
+    /// controller must send the whole desired state (`base: null`).
     NeedState,
     /// Progress before the answer to a [`Request::Apply`].
     Progress(Progress),
@@ -78,23 +83,24 @@ pub enum Response {
     Error(AgentError),
 }
 
-/// Asks for the differences from a desired state, which may be sent as a delta on one that the host holds.
+/// Requests the differences between the host and a desired state. The state may be sent as a delta to an
+/// earlier one that the host has stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Observe {
     /// The sender.
     pub fence: Fence,
-    /// The digest of the state that the delta is based on; `None` for the empty one.
+    /// Digest of the stored state that the delta changes; `None` if the delta is the whole desired state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Digest>,
-    /// The digest of the resulting state, see [`Delta::digest_of`](crate::frame::Delta::digest_of).
+    /// Digest of the desired state that results, see [`Delta::digest_of`](crate::frame::Delta::digest_of).
     pub target: Digest,
-    /// The change of the base.
+    /// The change from the base to the desired state.
     #[serde(default)]
     pub delta: Delta,
     /// The purpose of the observation.
     pub purpose: Purpose,
-    /// The contents that the report may show.
+    /// Says which file contents the report may include.
     #[serde(default)]
     pub reveal: Reveal,
 }
@@ -103,21 +109,21 @@ pub struct Observe {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Purpose {
-    /// To report only: the agent writes nothing on the host and doesn't take its lock (`plumb plan`).
+    /// To report only (`plumb plan`): the agent writes nothing on the host and doesn't take the host's lock.
     Look,
-    /// To drive the host: the agent first claims it, rolls an interrupted apply forward, and stores the state
-    /// for later deltas.
+    /// To bring the host to the desired state: the agent first claims the host for the controller, completes
+    /// an interrupted apply, and stores the desired state for later deltas.
     Drive,
 }
 
-/// The permission to send texts from the host, for a diff.
+/// Says which file contents the agent may send, for a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reveal {
     /// No contents.
     #[default]
     Nothing,
-    /// World-readable text of at most 64 KiB.
+    /// Text of at most 64 KiB from world-readable files.
     WorldReadable,
 }
 
@@ -134,8 +140,8 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Returns the digest of a whole desired state: a Merkle root over its resources' digests by address.
-    /// Controller and agent must agree on it to the bit.
+    /// Returns the digest of a whole desired state: a Merkle root over the digests of its resources, named by
+    /// address. Controller and agent must compute exactly the same digest.
     pub fn digest_of<'a>(leaves: impl IntoIterator<Item = (&'a Address, Digest)>) -> Digest {
         let named: Vec<_> = leaves
             .into_iter()
@@ -148,17 +154,17 @@ impl Delta {
     }
 }
 
-/// A host's differences from its desired state, and its ledger in short.
+/// The differences between a host and a desired state, and a summary of the host's ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObserveReport {
     /// The desired state that the host was compared with.
     pub target: Digest,
-    /// The ledger in short.
+    /// Summary of the ledger.
     pub ledger: LedgerSummary,
-    /// The machine.
+    /// Facts about the machine.
     pub facts: Facts,
-    /// The host's clock, in seconds since 1970, when the report was made; `None` if it can't be read.
+    /// Time by the host's clock when it made the report, in seconds since 1970; `None` if it can't be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<i64>,
     /// The number of resources that are as desired.
@@ -166,16 +172,16 @@ pub struct ObserveReport {
     /// Resources that differ, that couldn't be observed, or that are no longer desired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<Difference>,
-    /// Resources that are as desired, but that the ledger hasn't confirmed with this spec yet.
+    /// Resources that are as desired, but whose current spec the ledger hasn't recorded as confirmed yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unconfirmed: Vec<Address>,
     /// Resources in the ledger that are no longer desired and need no change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<Address>,
-    /// Resources that are known on the host under another name: `service:mysql` as `service:mariadb`.
+    /// Maps resources to the addresses under which the host knows them: `service:mysql` to `service:mariadb`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aliases: BTreeMap<Address, Address>,
-    /// A sentence about something that a run should wait for (cloud-init, a package transaction).
+    /// A sentence that names what a run should wait for (cloud-init, a package transaction), if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
 }
@@ -191,10 +197,11 @@ pub struct Difference {
     /// The observed state, if it could be observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
-    /// The fields in which it differs from the desired spec.
+    /// The fields in which the resource differs from the desired spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<FieldChange>,
-    /// What the change would lose although the spec doesn't name it, in phrases for people.
+    /// Properties of the resource that the change would destroy although the spec doesn't name them, as
+    /// phrases for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
     /// The error with which the host would refuse the change.
@@ -203,13 +210,13 @@ pub struct Difference {
     /// The spec that was last confirmed on this host, from its ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Spec>,
-    /// The values that the host shows in another form than Plumb wrote them, from its ledger.
+    /// Values that the host shows in another form than the one in which Plumb wrote them, from its ledger.
     #[serde(default, skip_serializing_if = "ReadBacks::is_empty")]
     pub read_back: ReadBacks,
-    /// The original, in a phrase for people ("a file of 120 bytes").
+    /// The state before Plumb's first change of the resource, as a phrase for people ("a file of 120 bytes").
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub original: Option<String>,
-    /// The observed text, if it may be shown.
+    /// The observed content as text, if [`Reveal`] permits it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -228,7 +235,7 @@ pub enum DifferenceState {
     Unobservable(AgentError),
 }
 
-/// Asks the agent to carry out a plan on the state that it observed in this session.
+/// Requests that the agent carries out a plan on the state that it observed in this session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Apply {
@@ -238,52 +245,52 @@ pub struct Apply {
     pub plan: Plan,
     /// The revision that the plan comes from.
     pub revision: RevisionMark,
-    /// The plan's relation to the revision that the host ran last.
+    /// How `revision` relates to the revision that the host ran last.
     pub lineage: Lineage,
-    /// The relation of the host to the fleet after the plan.
+    /// Says whether the host stays in the fleet after the plan.
     #[serde(default)]
     pub departure: Departure,
 }
 
-/// The relation of a host to its fleet after a plan.
+/// Says whether a host stays in its fleet after a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Departure {
     /// It stays in the fleet.
     #[default]
     Stays,
-    /// It is retired: once its ledger is empty, the agent removes everything of its own.
+    /// The host is retired: when its ledger is empty, the agent removes all of Plumb's own files from it.
     Leaves,
 }
 
-/// A revision as a host remembers it: the commit's id in hexadecimal.
+/// The revision that a host records in its ledger: the commit id in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RevisionMark(pub String);
 
-/// The relation of a revision to the one that the host ran last.
+/// How a plan's revision relates to the one that the host ran last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Lineage {
-    /// The host has run none, as far as the controller knows.
+    /// As far as the controller knows, the host hasn't run any revision.
     First,
-    /// The revision is this one, or descends from it on the verified chain.
+    /// The plan's revision is this one, or descends from it on the verified chain of commits.
     DescendsFrom(RevisionMark),
-    /// The revision is a signed rollback from this one.
+    /// The plan's revision is the target of a signed rollback from this one.
     RollsBackFrom(RevisionMark),
 }
 
-/// The progress of an apply.
+/// The progress of one change during an apply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// The resource.
+    /// The resource that is changed.
     pub address: Address,
-    /// The state of its change.
+    /// How far the change of this resource has got.
     pub state: ProgressState,
 }
 
-/// The state of a change under way.
+/// How far a change has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ProgressState {
@@ -301,41 +308,42 @@ pub enum ProgressState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The plan's target.
+    /// Digest of the plan's desired state.
     pub target: Digest,
     /// Each change with its outcome, in the plan's order.
     pub results: Vec<ChangeResult>,
     /// The ledger after the run.
     pub ledger: LedgerSummary,
-    /// The time for which the run only waited for changes to settle, in milliseconds.
+    /// Time that the run spent only waiting for changes to settle, in milliseconds.
     #[serde(default)]
     pub settling: u64,
     /// The error that stopped the run before its end, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<AgentError>,
-    /// Troubles of the host that failed no change, a phrase each.
+    /// Problems of the host that made no change fail, each as a phrase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// A host's ledger in short.
+/// Summary of a host's ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerSummary {
     /// The ledger's condition.
     pub state: LedgerState,
-    /// Grows by one with each write. The controller remembers it, to notice a ledger that went back.
+    /// Number of writes to the ledger. The controller remembers it, to notice that an older ledger was
+    /// restored.
     pub sequence: u64,
-    /// The highest epoch of the holder.
+    /// Highest epoch that the host has seen of the controller that it obeys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,
-    /// The controller that holds the host.
+    /// The controller that the host obeys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<ControllerId>,
     /// The newest revision that the host ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<RevisionMark>,
-    /// The desired state that was last confirmed for every resource.
+    /// Digest of the last desired state that the agent confirmed for every resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed: Option<Digest>,
     /// The number of resources in the ledger.
@@ -348,14 +356,14 @@ pub struct LedgerSummary {
 pub enum LedgerState {
     /// There is no ledger yet: Plumb has never changed this host.
     Fresh,
-    /// The ledger is whole and belongs to this machine.
+    /// The ledger is complete and belongs to this machine.
     Sound,
-    /// The ledger is lost, corrupt, or of another machine: the host is only observed. A sentence gives the
-    /// reason.
+    /// The ledger is lost, corrupt, or belongs to another machine, so the agent only observes the host. The
+    /// sentence gives the reason.
     Lost(String),
 }
 
-/// The machine's facts.
+/// Facts about the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {

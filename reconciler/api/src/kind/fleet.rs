@@ -8,13 +8,13 @@ use super::host::HostSpec;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FleetSpec {
-    /// The DNS domain: a host's `fqdn` is its host name followed by this.
+    /// The DNS domain. A host's `fqdn` is its host name, a dot, and this domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// The Alertmanagers to which alerts are posted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alertmanagers: Vec<AlertmanagerRef>,
-    /// A Host spec that every host has, at the lowest priority.
+    /// A Host spec that applies to every host, at the lowest priority.
     #[serde(default)]
     pub host_defaults: HostSpec,
     /// The rules for rollouts.
@@ -26,10 +26,10 @@ pub struct FleetSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AlertmanagerRef {
-    /// An endpoint: `local-nas/alertmanager.api`.
+    /// The endpoint of a host: `local-nas/alertmanager.api`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// An address: `http://192.0.2.3:9093`.
+    /// A URL: `http://192.0.2.3:9093`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
@@ -43,13 +43,13 @@ pub struct Rollout {
     pub halt: Halt,
 }
 
-/// The condition that halts a rollout. Only hosts that the halted change touches wait.
+/// The condition that halts a rollout. During a halt, only hosts whose desired state the change affects wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Halt {
-    /// The number of failed hosts at which a rollout halts. The first host counts like any other; until one
-    /// host has reached the change, the next one goes alone. A failure counts at the second try, or at once if
-    /// no retry heals it.
+    /// Number of failed hosts at which a rollout halts. The first host counts too. Until one host has reached
+    /// the change, Plumb changes only one host at a time. A failure counts when the second try fails, or at
+    /// once if a retry can't help.
     #[serde(default = "one")]
     pub failures: u32,
 }

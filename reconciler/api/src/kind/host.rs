@@ -9,29 +9,29 @@ use super::Blocks;
 use super::profile::EndpointSpec;
 use crate::name::HostName;
 
-/// The spec of a host; also the form of `Fleet.hostDefaults`.
+/// The spec of a Host. `hostDefaults` of the Fleet has the same fields.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostSpec {
-    /// The real host name, if it isn't the object's name.
+    /// The machine's host name, if it differs from the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// The operating system; taken as a whole, never merged.
+    /// The operating system. If several objects set it, one value replaces the other as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os: Option<Os>,
-    /// The processor; when left out, the controller asks the host.
+    /// The processor architecture. If it is left out, the controller requests it from the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<Arch>,
-    /// The host's mode: driven or not.
+    /// Says whether Plumb manages the host.
     #[serde(default, skip_serializing_if = "HostState::is_active")]
     pub state: HostState,
-    /// The host's earlier names; a rename keeps the identity.
+    /// Earlier names of the host. If its old name is listed here, a renamed host keeps its identity.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub formerly: Vec<HostName>,
-    /// Its identity, given at enrolment and never reused.
+    /// Identity of the host, assigned at enrolment and never reused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// Its pinned SSH host keys: `ssh-ed25519 AAAA…`.
+    /// The only SSH host keys that Plumb accepts from the host: `ssh-ed25519 AAAA…`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_keys: Vec<String>,
     /// The ways to reach the host, tried in order.
@@ -40,34 +40,36 @@ pub struct HostSpec {
     /// The networks that the host is in, with its addresses there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub networks: BTreeMap<String, MemberSpec>,
-    /// The host's profiles by key, with their parameters; `of` makes the key an instance of another profile.
+    /// Profiles of the host, with their parameters. The key is the profile's name, or any name if the
+    /// parameters contain `of`, which then names the profile.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub profiles: BTreeMap<String, Option<BTreeMap<String, Value>>>,
     /// Services that the host offers to others, in addition to its profiles' endpoints.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, EndpointSpec>,
-    /// The host's own resources, at the middle priority.
+    /// Resources of the host, at the middle priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: Blocks,
-    /// Resources at the lowest priority.
+    /// Resources at the lowest priority: `resources` and `force` override them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub defaults: Blocks,
-    /// Resources at the highest priority.
+    /// Resources at the highest priority: they override `resources` and `defaults`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub force: Blocks,
-    /// Addresses of resources and profiles that come from elsewhere and that this host doesn't want.
+    /// Addresses of resources and profiles that the host would get from profiles or defaults, and that are
+    /// left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remove: Vec<String>,
-    /// JSON Patch (RFC 6902) on the composed resources.
+    /// JSON Patch operations (RFC 6902) that are applied to the host's composed resources.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Value>,
-    /// The handling of drift.
+    /// How drift of the host is handled.
     #[serde(default, skip_serializing_if = "DriftSpec::is_default")]
     pub drift: DriftSpec,
-    /// The handling of resources that exist and differ at first contact.
+    /// How Plumb handles resources that exist and differ when it manages them for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<Existing>,
-    /// A pause that a person asked for.
+    /// A pause, set by a person, during which Plumb leaves the host alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<SuspendSpec>,
 }
@@ -78,7 +80,7 @@ pub struct HostSpec {
 pub struct Os {
     /// The family.
     pub family: OsFamily,
-    /// Its release, such as `"13"`.
+    /// The release, such as `"13"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
 }
@@ -124,20 +126,20 @@ impl Arch {
     }
 }
 
-/// The mode of a host.
+/// Says whether Plumb manages a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum HostState {
-    /// The controller drives the host.
+    /// The controller manages the host.
     #[default]
     Active,
-    /// Networks know the host, but the controller doesn't contact it.
+    /// The host is a member of its networks, but the controller doesn't contact it.
     Dormant,
-    /// Someone else manages the host; manifests may name it.
+    /// Somebody else manages the host; manifests may refer to it.
     Unmanaged,
     /// The host exists only as an image.
     Image,
-    /// Plumb takes back everything that it made; then the object may be deleted.
+    /// Plumb undoes its changes on the host; after that, the object may be deleted.
     Retired,
 }
 
@@ -169,10 +171,10 @@ pub struct Connect {
     /// A host name or an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The name of a network: the host's address there.
+    /// Name of a network. Plumb connects to the host's address in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// The host's own endpoint (`sshd.ssh`), with its networks and its port.
+    /// An endpoint of the host itself (`sshd.ssh`). Plumb connects to its port, in its networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// The port; 22 when left out. Not allowed with `endpoint`.
@@ -184,13 +186,14 @@ pub struct Connect {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MemberSpec {
-    /// The suffix within the network's subnets: the same digits in IPv4 and IPv6.
+    /// The host's part of its addresses in the network's subnets, with the same digits in IPv4 and IPv6: 17
+    /// gives `10.0.0.17` and `fd00::17`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
-    /// The explicit IPv4 address; without it, `id` gives one.
+    /// The IPv4 address, if it isn't the one that `id` gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The explicit IPv6 address; without it, `id` gives one.
+    /// The IPv6 address, if it isn't the one that `id` gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<String>,
     /// The interface's name on the host.
@@ -199,7 +202,7 @@ pub struct MemberSpec {
     /// The interface's hardware address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
-    /// The source of the address.
+    /// Where the host gets the address from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assign: Option<Assign>,
     /// A `WireGuard` public key.
@@ -210,26 +213,27 @@ pub struct MemberSpec {
     pub aliases: BTreeMap<String, MemberSpec>,
 }
 
-/// The source of a host's address in a network.
+/// Where a host gets its address in a network from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Assign {
     /// The host configures the address itself.
     Static,
-    /// A DHCP reservation; Plumb never changes the host's own configuration.
+    /// A DHCP reservation. Plumb never changes the host's own configuration.
     Dhcp,
-    /// Another system gives the address.
+    /// Another system assigns the address.
     External,
 }
 
-/// The handling of drift on a host.
+/// How drift of a host is handled.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DriftSpec {
-    /// The mode for the whole host.
+    /// How drift is handled on the whole host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<DriftMode>,
-    /// Addresses of resources and fields whose drift is left alone: `file:/etc/resolv.conf#content`.
+    /// Addresses of resources and fields whose drift is neither corrected nor reported:
+    /// `file:/etc/resolv.conf#content`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
 }
@@ -241,7 +245,7 @@ impl DriftSpec {
     }
 }
 
-/// The handling of drift. New intent is applied in every mode.
+/// How drift is handled. Changes that come from git are applied in every mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DriftMode {
@@ -254,18 +258,19 @@ pub enum DriftMode {
     Ignore,
 }
 
-/// The handling of resources that exist and differ at first contact.
+/// How Plumb handles resources that exist and differ when it manages them for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Existing {
-    /// The original is stored, to be given back, and the resource is managed.
+    /// Plumb stores the original and manages the resource. When the resource leaves git, Plumb restores the
+    /// original.
     #[default]
     Keep,
-    /// The run is refused.
+    /// The agent refuses the run.
     Refuse,
 }
 
-/// A pause that a person asked for.
+/// A pause, set by a person, during which Plumb leaves the host alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SuspendSpec {

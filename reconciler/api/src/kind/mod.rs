@@ -21,10 +21,11 @@ pub use host::{
 pub use network::{NetworkMember, NetworkSpec, NetworkType};
 pub use profile::{EndpointSpec, Param, ParamType, Port, ProfileSpec, Protocol, ScrapeSpec};
 
-/// The version of the objects; a manifest may leave it out.
+/// The `apiVersion` of all objects; a manifest may leave it out.
 pub const API_VERSION: &str = "plumb.dev/v1alpha1";
 
-/// Resources, or any block of the same shape: type → name → fields. `null` stands for a spec of defaults.
+/// Resources as a nested mapping: type → name → fields. `null` in place of the fields means that all of them
+/// have their defaults.
 pub type Blocks = BTreeMap<String, BTreeMap<String, Value>>;
 
 /// The kinds of objects in a repository.
@@ -47,7 +48,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// Returns its name, as in `kind:`.
+    /// Returns the kind's name, as `kind:` has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Fleet => "Fleet",
@@ -65,9 +66,9 @@ impl ObjectKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
-    /// Its name, which is the file's.
+    /// Name of the object, as in the name of its file.
     pub name: String,
-    /// Free labels: selectors match them, and a host's become alert labels.
+    /// Labels of any name. Selectors match them, and a host's labels are added to its alerts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
@@ -76,7 +77,7 @@ pub struct Metadata {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Object<Spec, Status = ()> {
-    /// [`API_VERSION`].
+    /// Version of the object's format: [`API_VERSION`].
     #[serde(default = "api_version")]
     pub api_version: String,
     /// The kind of object.

@@ -11,13 +11,13 @@ pub struct NetworkSpec {
     /// The type of the network.
     #[serde(default, rename = "type")]
     pub network_type: NetworkType,
-    /// Its subnets, at most one of IPv4 and one of IPv6.
+    /// Subnets of the network: at most one of IPv4 and one of IPv6.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,
     /// The host or member through which traffic leaves the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
-    /// Members that aren't a Host object.
+    /// Members that have no Host object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<String, NetworkMember>,
 }
@@ -29,9 +29,9 @@ pub enum NetworkType {
     /// A local network.
     #[default]
     Lan,
-    /// A `WireGuard` network that Plumb makes.
+    /// A `WireGuard` network that Plumb sets up.
     Wireguard,
-    /// A network whose addresses another system gives, such as Tailscale.
+    /// A network whose addresses another system assigns, such as Tailscale.
     Overlay,
 }
 
@@ -46,29 +46,29 @@ impl NetworkType {
     }
 }
 
-/// A member that isn't a Host object.
+/// A member that has no Host object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkMember {
-    /// The suffix within the subnets.
+    /// The member's part of its addresses in the network's subnets, with the same digits in IPv4 and IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u32>,
-    /// The explicit IPv4 address; without it, `id` gives one.
+    /// The IPv4 address, if it isn't the one that `id` gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// The explicit IPv6 address; without it, `id` gives one.
+    /// The IPv6 address, if it isn't the one that `id` gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<String>,
-    /// Its hardware address.
+    /// Hardware address of the member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
-    /// Its `WireGuard` public key.
+    /// `WireGuard` public key of the member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
-    /// True if it has no key on purpose.
+    /// True if the member has no public key on purpose.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keyless: bool,
-    /// Networks behind it.
+    /// Subnets that are reached through the member.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
 }

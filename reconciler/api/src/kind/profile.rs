@@ -14,7 +14,7 @@ pub struct ProfileSpec {
     /// The profile's purpose, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Its parameters.
+    /// Parameters of the profile, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Param>,
     /// Included profiles by key, with their parameters.
@@ -23,16 +23,16 @@ pub struct ProfileSpec {
     /// Services that the profile offers to others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, Value>,
-    /// An expression over static facts; if it is false, the resources are left out.
+    /// Expression over static facts. If it is false, the profile's resources are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-    /// The profile's resources, at the middle priority.
+    /// Resources of the profile, at the middle priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: Blocks,
-    /// Resources at the lowest priority.
+    /// Resources at the lowest priority: `resources` and `force` override them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub defaults: Blocks,
-    /// Resources at the highest priority.
+    /// Resources at the highest priority: they override `resources` and `defaults`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub force: Blocks,
 }
@@ -41,19 +41,19 @@ pub struct ProfileSpec {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Param {
-    /// Its type.
+    /// Type of the value.
     #[serde(rename = "type")]
     pub param_type: ParamType,
-    /// Its value when none is given; a parameter without a default must be given.
+    /// Value that is used if none is given. A parameter without a default is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
     /// The allowed values.
     #[serde(default, rename = "enum", skip_serializing_if = "Vec::is_empty")]
     pub one_of: Vec<Value>,
-    /// The least number.
+    /// Minimum of a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<i64>,
-    /// The greatest number.
+    /// Maximum of a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum: Option<i64>,
     /// A regular expression that a text must match as a whole.
@@ -87,16 +87,16 @@ pub enum ParamType {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EndpointSpec {
-    /// Its ports.
+    /// Ports of the service.
     #[serde(default)]
     pub ports: Vec<Port>,
-    /// Its transport protocols; `tcp` when left out.
+    /// Transport protocols; `tcp` when left out.
     #[serde(default = "tcp", skip_serializing_if = "Vec::is_empty")]
     pub protocol: Vec<Protocol>,
-    /// The networks that it is offered in; all of the host's when left out.
+    /// Networks in which the service is offered; all networks of the host when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
-    /// The settings with which Prometheus scrapes it.
+    /// Settings with which Prometheus scrapes the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape: Option<ScrapeSpec>,
 }

@@ -8,25 +8,26 @@ use super::text_source::TextSource;
 use super::zram::check_only_name;
 use crate::address::AnyAddress;
 
-/// An Alertmanager. A host has one, `main`. Expands to the package `prometheus-alertmanager`,
-/// `/etc/prometheus/alertmanager.yml`, which `amtool` must accept, `/etc/default/prometheus-alertmanager`, and the
-/// service, which reloads.
+/// An Alertmanager. A host can have one; its name is `main`. It expands to the package
+/// `prometheus-alertmanager`, the file `/etc/prometheus/alertmanager.yml` (checked with `amtool`), the file
+/// `/etc/default/prometheus-alertmanager`, and the service, which reloads when the configuration changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AlertmanagerSpec {
     /// The configuration: a text, or `{file: files/alertmanager.yml}`.
     pub config: TextSource,
-    /// The port; 9093 when left out.
+    /// The port on which it listens; 9093 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The network in which it listens, on the host's address there. Left out, or with several: on all interfaces.
+    /// The network in which it listens, on the host's address there. With no network or more than one, it
+    /// listens on all interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

@@ -10,34 +10,35 @@ use super::contract::Problem;
 use super::field::{Manage, Principal};
 use crate::address::AnyAddress;
 
-/// The SSH keys that may log in as a user. Its name is the user's. Expands to the file
-/// `/etc/ssh/authorized_keys.d/USER`, owned by root; for all of a host to
-/// `/etc/ssh/sshd_config.d/10-plumb-keys.conf`, which makes sshd read that folder, and to the service `ssh`, which
-/// reloads.
+/// The SSH keys that may log in as a user. The name is that of the user. It expands to the file
+/// `/etc/ssh/authorized_keys.d/USER`, owned by root. All resources of this type on a host together also
+/// expand to `/etc/ssh/sshd_config.d/10-plumb-keys.conf`, which makes sshd read that folder, and to the
+/// service `ssh`, which reloads.
 ///
-/// Users whose `exclusive` isn't true, and all others, keep their own `~/.ssh/authorized_keys` beside it.
+/// sshd also accepts the keys in a user's own `~/.ssh/authorized_keys`, unless `exclusive` is true for that
+/// user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuthorizedKeysSpec {
     /// The public keys: `ssh-ed25519 AAAA… comment`, or `{key: …, options: [restrict]}`.
     pub keys: Vec<AuthorizedKey>,
-    /// True if these are the only keys that may log in as the user.
+    /// True if no other keys may log in as the user: sshd ignores the user's own `~/.ssh/authorized_keys`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exclusive: bool,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
 
-/// A public key with the options of its line.
+/// A public key with its options in `authorized_keys`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuthorizedKey {
-    /// The key: type, base64, and a comment if wanted.
+    /// The key: type, base64, and optionally a comment.
     pub key: String,
     /// Options of sshd(8): `restrict`, `from=\"10.0.0.0/8\"`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

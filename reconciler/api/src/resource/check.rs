@@ -12,43 +12,45 @@ use crate::name::Address;
 use crate::period::Period;
 use crate::plan::{Consequence, FieldChange};
 
-/// A condition that must hold on the host; it changes nothing. Its name is free.
+/// A condition that must hold on the host. A check changes nothing. Any name may be chosen.
 ///
-/// It has exactly one of `http`, `tcp`, `run` and `unit`. The agent tests it at every observation, and once
-/// more after all changes of a run, when it has the time `within` to pass. While it fails, the host isn't
-/// Ready, with the reason `CheckFailed`, and nothing that comes `after` it is changed.
+/// Give exactly one of `http`, `tcp`, `run` and `unit`. The agent tests the condition at every observation,
+/// and again after all changes of a run; then it waits for the condition for up to `within`. While the check
+/// fails, the host isn't Ready, with the reason `CheckFailed`, and resources whose `after` names the check
+/// aren't changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckSpec {
-    /// An HTTP request that must be answered: `{url, status}`.
+    /// An HTTP request that must be answered with the expected status: `{url, status}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
-    /// `HOST:PORT` that must accept a connection.
+    /// A TCP connection that must succeed, to `HOST:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<String>,
-    /// A program and its arguments that must exit with 0. It must only read; each try has 10 seconds.
+    /// A program with its arguments that must exit with status 0. It must not change anything; each try may
+    /// take 10 seconds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub run: Vec<String>,
-    /// A systemd unit that must be active; `.service` is left out.
+    /// A systemd unit that must be active; leave out `.service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// The time in which it must pass after changes, such as `30s` (the default).
+    /// How long the agent waits for the check to pass after changes, such as `30s` (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Period>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
 }
 
-/// An HTTP request that must be answered.
+/// An HTTP request that must be answered with the expected status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpCheck {
-    /// The URL, `http` only; redirects aren't followed.
+    /// The URL, `http` only. Redirects aren't followed.
     pub url: String,
-    /// The expected status; 200 when left out.
+    /// The expected HTTP status; 200 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
 }
@@ -57,8 +59,8 @@ pub struct HttpCheck {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CheckObserved {
-    /// The result. The report of the run has the error's text, so that two observations don't differ by the
-    /// wording of an error.
+    /// The result. The error text is only in the run's report, so that two observations don't differ because
+    /// an error is worded differently.
     pub result: CheckResult,
 }
 
@@ -76,11 +78,11 @@ pub enum CheckResult {
 /// The parts of an `http` URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpUrl<'a> {
-    /// A name or an address, without brackets.
+    /// Host name or IP address, without brackets.
     pub host: &'a str,
     /// The port.
     pub port: u16,
-    /// The rest, beginning with `/`.
+    /// The path and the query, beginning with `/`.
     pub path: &'a str,
 }
 

@@ -11,28 +11,28 @@ use crate::name::Address;
 use crate::period::Period;
 use crate::plan::{Certainty, Consequence, FieldChange};
 
-/// A program that runs when its guards or its inputs require it. Its name is free.
+/// A program that the agent runs when its guards or its inputs require it. Any name may be chosen.
 ///
-/// At least one of `creates`, `unless`, `onlyIf` and `refreshOn` is required; if there are several, all must
-/// ask for a run. With `refreshOn` it is stale until it has succeeded once, so it runs at first contact, and
-/// again whenever Plumb changes one of these. A failed run stays pending. Guards only read; each has 10
-/// seconds. Nothing is given back when it leaves git.
+/// At least one of `creates`, `unless`, `onlyIf` and `refreshOn` is required. If several are given, the
+/// command runs only when all of them require it. `refreshOn` requires a run until the command has succeeded
+/// once, and again after each change that Plumb makes to a listed resource. A failed run is repeated. Guards
+/// must not change anything; each may take 10 seconds. When the command leaves git, its effects stay.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommandSpec {
-    /// The program and its arguments. No shell reads them; the program is an absolute path.
+    /// The program, as an absolute path, and its arguments. No shell interprets them.
     pub run: Vec<String>,
-    /// The command runs while nothing is at this path.
+    /// A path. The command runs only if nothing exists there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creates: Option<String>,
-    /// The command runs while this program fails.
+    /// A program with its arguments. The command runs only if this program fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unless: Vec<String>,
-    /// The command runs while this program succeeds.
+    /// A program with its arguments. The command runs only if this program succeeds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only_if: Vec<String>,
-    /// The command runs once for each change of one of these.
+    /// Resources. The command runs once after each change of one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refresh_on: Vec<Address>,
     /// The user that runs the command and its guards; root when left out.
@@ -41,10 +41,10 @@ pub struct CommandSpec {
     /// The working directory; `/` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// Variables in addition to PATH, HOME and `LC_ALL=C.UTF-8`.
+    /// Environment variables in addition to PATH, HOME and `LC_ALL=C.UTF-8`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// The text for its standard input.
+    /// The text for the command's standard input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
     /// The exit statuses that count as success; 0 when left out.
@@ -53,10 +53,10 @@ pub struct CommandSpec {
     /// The time limit, such as `30s` or `10m`; 5 minutes when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Period>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: run the command until it has succeeded once, and never again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -65,26 +65,26 @@ pub struct CommandSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CommandObserved {
-    /// The guards' answer.
+    /// The result of the guards.
     pub guard: Guard,
     /// True if an input of `refreshOn` changed since the last success.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
 }
 
-/// The answer of a command's guards.
+/// The result of a command's guards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Guard {
     /// The guards require no run.
     #[default]
     Met,
-    /// Every guard asks for a run.
+    /// Every guard requires a run.
     Unmet,
 }
 
 impl CommandSpec {
-    /// True if it has a guard.
+    /// True if the command has a guard.
     pub fn has_guard(&self) -> bool {
         self.creates.is_some() || !self.unless.is_empty() || !self.only_if.is_empty()
     }
@@ -97,7 +97,7 @@ impl CommandSpec {
     }
 }
 
-/// Checks a name that names nothing on the host.
+/// Checks a name that stands for nothing on the host.
 pub(super) fn check_plain_name(name: &str) -> Result<(), String> {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.len() <= 100 && name.bytes().all(good) {
@@ -228,12 +228,13 @@ command:
             .collect()
     }
 
-    /// Returns true: a guard may still say no, but the agent evaluates it only after the inputs have changed.
+    /// Returns true: a guard can still prevent the run, but the agent evaluates it only after the inputs have
+    /// changed.
     fn reacts(&self, _observed: Option<&CommandObserved>) -> bool {
         true
     }
 
-    /// Returns false: only the ledger knows that it ran.
+    /// Returns false: only the ledger records that the command ran.
     fn made(_differing: &[FieldChange]) -> bool {
         false
     }

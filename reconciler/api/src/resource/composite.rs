@@ -1,7 +1,8 @@
 //! Composite types: they expand to primitive resources before a plan is made.
 //!
-//! A new composite type is one file here, one in `core/src/expand/`, and one line in `composites!` and in its
-//! registry there. Agents never receive one: [`Spec`](super::Spec) can't hold it.
+//! To add a composite type, add one file here, one file in `core/src/expand/`, one line in `composites!`, and
+//! one line in the registry of `core/src/expand/`. Agents never receive composite resources, because
+//! [`Spec`](super::Spec) can't represent them.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,16 +16,17 @@ pub trait Composite: Serialize + DeserializeOwned + Clone + PartialEq {
     /// An example for the reference: resources as in a manifest, on a host `web` of the network `wg`.
     const EXAMPLE: &'static str;
 
-    /// Fields that are sets: if several places name one, they unite. Other fields must agree.
+    /// Fields that are sets. If several objects set such a field, Plumb unites the values. Values of other
+    /// fields must be equal.
     const SETS: &'static [&'static str] = &["after"];
 
-    /// Fields of the language that this version doesn't support.
+    /// Fields that the manifest language defines and this version doesn't support.
     const UNSUPPORTED: &'static [&'static str] = &[];
 
     /// Checks a resource's name.
     ///
     /// # Errors
-    /// A phrase with the mistake and the right form.
+    /// Returns a phrase with the mistake and the right form.
     fn check_name(name: &str) -> Result<(), String>;
 
     /// Returns the problems of a spec that no host could satisfy.
@@ -32,19 +34,19 @@ pub trait Composite: Serialize + DeserializeOwned + Clone + PartialEq {
         Vec::new()
     }
 
-    /// Returns the resources that fields other than `after` name: the host must have them.
+    /// Returns the resources that fields other than `after` refer to. The host must have them.
     fn names(&self) -> Vec<Named> {
         Vec::new()
     }
 
-    /// Returns the explicit order from the manifest; every part inherits it.
+    /// Returns the manifest's `after`. Every resource that the composite expands to inherits it.
     fn after(&self) -> &[AnyAddress];
 
-    /// Returns the management mode; every part inherits it.
+    /// Returns the manifest's `manage`. Every resource that the composite expands to inherits it.
     fn manage(&self) -> Manage;
 }
 
-/// A field that names a resource of the same host.
+/// A field that refers to resources of the same host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The field.
@@ -53,8 +55,8 @@ pub struct Named {
     pub any_of: Vec<AnyAddress>,
 }
 
-/// Makes the closed set of composite types: `CompositeKind`, `CompositeSpec`, and every method of
-/// [`Composite`] for any of them.
+/// Defines the closed set of composite types: `CompositeKind`, `CompositeSpec`, and for any of them every
+/// method of [`Composite`].
 macro_rules! composites {
     ($($(#[$doc:meta])* $variant:ident($text:literal): $spec:ident;)*) => {
         /// A composite resource type.
@@ -74,10 +76,10 @@ macro_rules! composites {
                 match self { $(CompositeKind::$variant => $text,)* }
             }
 
-            /// Checks a name of this type.
+            /// Checks the name of a resource of this type.
             ///
             /// # Errors
-            /// A phrase with the mistake.
+            /// Returns a phrase with the mistake.
             pub fn check_name(self, name: &str) -> Result<(), String> {
                 match self { $(CompositeKind::$variant => $spec::check_name(name),)* }
             }
@@ -88,12 +90,13 @@ macro_rules! composites {
                 match self { $(CompositeKind::$variant => <$spec as Composite>::EXAMPLE,)* }
             }
 
-            /// Returns the fields that are sets: if several places name one, they unite.
+            /// Returns the fields that are sets. If several objects set such a field, Plumb unites the
+            /// values.
             pub fn sets(self) -> &'static [&'static str] {
                 match self { $(CompositeKind::$variant => <$spec as Composite>::SETS,)* }
             }
 
-            /// Returns the fields of the language that this version doesn't support.
+            /// Returns the fields that the manifest language defines and this version doesn't support.
             pub fn unsupported(self) -> &'static [&'static str] {
                 match self { $(CompositeKind::$variant => <$spec as Composite>::UNSUPPORTED,)* }
             }
@@ -109,7 +112,7 @@ macro_rules! composites {
             /// Decodes a spec of this type.
             ///
             /// # Errors
-            /// The deserializer's.
+            /// Returns the error of the deserializer.
             pub fn decode<'de, D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<CompositeSpec, D::Error> {
                 match self { $(CompositeKind::$variant => $spec::deserialize(deserializer).map(CompositeSpec::$variant),)* }
             }
@@ -121,17 +124,17 @@ macro_rules! composites {
                 match self { $(CompositeSpec::$variant(spec) => spec.check(name),)* }
             }
 
-            /// Returns the resources that fields other than `after` name.
+            /// Returns the resources that fields other than `after` refer to.
             pub fn names(&self) -> Vec<Named> {
                 match self { $(CompositeSpec::$variant(spec) => spec.names(),)* }
             }
 
-            /// Returns the explicit order from the manifest; every part inherits it.
+            /// Returns the manifest's `after`. Every resource that the composite expands to inherits it.
             pub fn after(&self) -> &[AnyAddress] {
                 match self { $(CompositeSpec::$variant(spec) => spec.after(),)* }
             }
 
-            /// Returns the management mode; every part inherits it.
+            /// Returns the manifest's `manage`. Every resource that the composite expands to inherits it.
             pub fn manage(&self) -> Manage {
                 match self { $(CompositeSpec::$variant(spec) => spec.manage(),)* }
             }

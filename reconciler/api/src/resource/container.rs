@@ -12,34 +12,35 @@ use super::setting::Setting;
 use super::unit::is_unit_name;
 use crate::address::AnyAddress;
 
-/// A container that systemd runs by podman. Expands to the package `podman`, the quadlet
-/// `/etc/containers/systemd/NAME.container`, a command that has systemd read it, and the service `NAME`, which restarts
-/// when the quadlet changes and starts at boot. It needs podman 4.4, which came with Debian 13.
+/// A container that systemd runs with podman. It expands to the package `podman`, the quadlet
+/// `/etc/containers/systemd/NAME.container`, a command that makes systemd read the quadlet, and the service
+/// `NAME`, which starts at boot and restarts when the quadlet changes. It requires podman 4.4 or newer, which
+/// Debian has since release 13.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerSpec {
     /// The image with its digest: `registry.example/app@sha256:…`.
     pub image: String,
-    /// The ports that are published, as podman writes them: `127.0.0.1:8080:80/tcp`.
+    /// The ports that are published, in podman's notation: `127.0.0.1:8080:80/tcp`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<String>,
     /// The folders and volumes that are mounted: `/srv/app:/data:ro`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
-    /// Variables of the program.
+    /// Environment variables of the program.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, Setting>,
-    /// The network: `host`, `none`, or a name of podman's; podman's default when left out.
+    /// The network: `host`, `none`, or the name of a podman network; podman's default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
     /// The program and its arguments, in place of the image's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub run: Vec<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

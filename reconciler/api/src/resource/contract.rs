@@ -9,8 +9,8 @@ use crate::plan::{Certainty, Consequence, FieldChange};
 
 /// A primitive resource type: its spec, its observed state, and their comparison.
 ///
-/// Each method here answers a question about a type that the planner or the agent has without a host at hand.
-/// The defaults are for a resource without couplings: no path, no unit, no order, no reaction.
+/// The methods answer the questions that the planner and the agent have about a type, without access to a
+/// host. The default implementations suit a resource with no path, no unit, no order and no reactions.
 pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// The observed state: like the spec, with only the fields that the spec names.
     type Observed: Serialize + DeserializeOwned + Clone + PartialEq;
@@ -18,24 +18,25 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// An example for the reference: resources as in a manifest, on a host `web` of the network `wg`.
     const EXAMPLE: &'static str;
 
-    /// Fields that are sets: if several places name one, they unite. Other fields must agree.
+    /// Fields that are sets. If several objects set such a field, Plumb unites the values. Values of other
+    /// fields must be equal.
     const SETS: &'static [&'static str] = &["after"];
 
     /// Fields whose items are addresses of other resources.
     const REFERENCES: &'static [&'static str] = &["after"];
 
-    /// Fields of the language that this version doesn't support.
+    /// Fields that the manifest language defines and this version doesn't support.
     const UNSUPPORTED: &'static [&'static str] = &[];
 
-    /// The order of types if nothing else orders two resources: lower comes first.
+    /// Rank of the type. If nothing else orders two resources, the one with the lower rank is applied first.
     const RANK: u8 = 50;
 
     /// Fields that are satisfied by running something, such as a restart. Only Plumb's own changes make them
     /// differ, so they are never drift.
     const REACTIONS: &'static [&'static str] = &[];
 
-    /// Fields that are satisfied by running something, including those that the host itself can make differ.
-    /// A change of no other field is [`Op::Run`](crate::plan::Op::Run).
+    /// Fields that are satisfied by running something, including those that can differ without a change by
+    /// Plumb. If only such fields differ, the operation is [`Op::Run`](crate::plan::Op::Run).
     const RUNS: &'static [&'static str] = Self::REACTIONS;
 
     // Identity: valid names, and what only one resource may own.
@@ -43,17 +44,19 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// Checks a resource's name.
     ///
     /// # Errors
-    /// A phrase with the mistake and the right form.
+    /// Returns a phrase with the mistake and the right form.
     fn check_name(name: &str) -> Result<(), String>;
 
-    /// Returns the file, directory or link on the host that a resource of this name owns. Two resources with
-    /// one path are an error of `check`; one that is removed makes room for one that is added.
+    /// Returns the path of the file, directory or link that a resource of this name owns on the host. `check`
+    /// reports an error if two resources of a host have the same path. If one resource is removed and another
+    /// one is added at its path, the removal is first.
     fn path(_name: &str) -> Option<String> {
         None
     }
 
-    /// Returns a path that belongs to another type and that this spec writes to: a mask is a link where the
-    /// unit's own file lies. Two resources of one host that need the same path are an error of `check`.
+    /// Returns a path that this spec writes to although it belongs to another type. For example, a mask is a
+    /// link at the path of the unit's own file. `check` reports an error if two resources of a host need the
+    /// same path.
     fn claims(&self, _name: &str) -> Option<Claim> {
         None
     }
@@ -63,8 +66,8 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
         None
     }
 
-    /// True if the connection to the host depends on it (sshd, sudo, Plumb itself). Such resources change
-    /// last.
+    /// True if the connection to the host depends on the resource (sshd, sudo, Plumb itself). Such resources
+    /// are changed last.
     fn lifeline(_name: &str) -> bool {
         false
     }
@@ -81,13 +84,13 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
         false
     }
 
-    /// Returns the explicit order from the manifest.
+    /// Returns the manifest's `after`.
     fn after(&self) -> &[Address];
 
-    /// Returns the management mode.
+    /// Returns the manifest's `manage`.
     fn manage(&self) -> Manage;
 
-    /// Returns the contents that the resource needs.
+    /// Returns the file contents that the host needs for the resource.
     fn contents(&self) -> Vec<Content> {
         Vec::new()
     }
@@ -102,14 +105,13 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// Returns the fields in which the host differs; empty if it is in sync.
     fn compare(&self, observed: &Self::Observed) -> Vec<FieldChange>;
 
-    /// True if the observed resource differs in this field by its own behaviour: a unit failed, or is on its
-    /// way. Nobody changed it, so it isn't drift.
+    /// True if the resource differs in this field by its own behaviour: a unit failed, or is still starting.
+    /// Nobody changed it, so the difference isn't drift.
     fn by_itself(&self, _observed: &Self::Observed, _field: &str) -> bool {
         false
     }
 
-    /// Returns the resource's name on the host, if the observed thing has another one: a unit that was named by
-    /// an alias.
+    /// Returns the resource's real name on the host if the manifest uses another one, such as a unit's alias.
     fn own_name(_observed: &Self::Observed) -> Option<String> {
         None
     }
@@ -117,19 +119,19 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// True if the resource exists on the host.
     fn exists(observed: &Self::Observed) -> bool;
 
-    /// True if the observed resource must be removed before this one can be made.
+    /// True if the observed resource must be removed before this one can be created.
     fn replaces(&self, _observed: &Self::Observed) -> bool {
         false
     }
 
-    /// True if the resource exists, judged by its differing fields alone: `manage: once` then leaves it
-    /// alone.
+    /// True if the differing fields show that the resource exists. With `manage: once`, the agent then leaves
+    /// it alone.
     fn made(differing: &[FieldChange]) -> bool {
         differing.iter().all(|change| change.field != "state")
     }
 
-    /// Returns the certainty that a change of it can have before it is made; `None` means that it wasn't
-    /// observed.
+    /// Returns how certain a change of the resource is before it is made. The observation is `None` if the
+    /// resource couldn't be observed.
     fn certainty(&self, _observed: Option<&Self::Observed>) -> Certainty {
         Certainty::Exact
     }
@@ -146,14 +148,14 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
         Vec::new()
     }
 
-    /// Returns the key under which other resources read this one without naming it: a unit file has its unit's
-    /// name.
+    /// Returns the key that identifies this resource to resources that read it without naming it. A unit
+    /// file's key is the name of its unit.
     fn input_key(_name: &str) -> Option<String> {
         None
     }
 
-    /// Returns the [keys](Self::input_key) of the resources that this one reads without naming them. It comes
-    /// after them.
+    /// Returns the [keys](Self::input_key) of the resources that this one reads without naming them. It is
+    /// applied after them.
     fn input_keys(_name: &str) -> Vec<String> {
         Vec::new()
     }
@@ -164,18 +166,19 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
         None
     }
 
-    /// Returns the reaction to any change of the same plan.
+    /// Returns the reaction to any other change of the same plan.
     fn on_any_change(&self, _name: &str) -> Option<Consequence> {
         None
     }
 
-    /// True if the observed resource reacts to changes of its inputs; `None` means that it is in sync.
+    /// True if the observed resource reacts to changes of its inputs. The observation is `None` if the
+    /// resource is in sync.
     fn reacts(&self, _observed: Option<&Self::Observed>) -> bool {
         false
     }
 
-    /// True if a change of it may change the observed state of other resources: a package brings files and
-    /// users, a user a group and a home.
+    /// True if a change of this resource may change the observed state of others: a package installs files
+    /// and users; a user gets a group and a home.
     fn invalidates(&self) -> bool {
         false
     }
@@ -195,12 +198,12 @@ pub struct Owners<'a> {
     pub group: Option<&'a Principal>,
 }
 
-/// A path that a spec writes to beside its type's own.
+/// A path that a spec writes to in addition to the path that its resource owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The path.
     pub path: String,
-    /// The way out if another resource owns the path.
+    /// Hint for the user if another resource owns the path.
     pub hint: String,
 }
 
@@ -218,16 +221,17 @@ pub struct Problem {
 /// The strength of a dependency between resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
-    /// The manifest names the resource: it must be there, or `check` reports it.
+    /// The manifest names the resource. If the host doesn't have it, `check` reports an error.
     Explicit,
-    /// The dependency follows from types (a file's folder, a file's owner): it only orders, and only managed
-    /// resources.
+    /// The dependency follows from the types, such as that of a file on its folder and its owner. It only
+    /// orders, and only resources that are managed.
     Implicit,
-    /// Like [`Implicit`](Self::Implicit), for a resource that resets the other one: it comes first when both
-    /// are removed, too.
+    /// Like [`Implicit`](Self::Implicit), for a resource that resets the dependent one. It is also removed
+    /// first if both are removed.
     Resetting,
-    /// Like [`Implicit`](Self::Implicit), for a link on the way to the resource: another target makes its path
-    /// another place. What is removed goes before any change of the link, and the rest comes after it.
+    /// Like [`Implicit`](Self::Implicit), for a link in the path of the dependent resource: if its target
+    /// changes, the path leads elsewhere. Resources below the link are removed before the link changes, and
+    /// applied after it.
     Leading,
     /// Like [`Implicit`](Self::Implicit), and the first to be dropped if the order has a cycle.
     Yielding,
@@ -236,7 +240,7 @@ pub enum Strength {
 /// A resource that must be applied before another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Dependency {
-    /// The resource that comes first.
+    /// The resource that is applied first.
     pub address: Address,
     /// The strength of the dependency.
     pub strength: Strength,

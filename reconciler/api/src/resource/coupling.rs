@@ -1,8 +1,9 @@
 //! Couplings: which resources read others without naming them.
 //!
-//! A resource that others read has a [key](Kind::input_key): a unit file the name of its unit, a drop-in the
-//! name of its folder. A reader lists the keys of all that it reads ([`Kind::input_keys`]), so a template finds
-//! its instances, and a drop-in of `foo-.service.d` every unit that begins with `foo-`.
+//! A resource that others read has a [key](Kind::input_key). The key of a unit file is the name of its unit;
+//! the key of a drop-in is the name of its folder. A reader lists the keys of everything that it reads
+//! ([`Kind::input_keys`]). So a template reaches all of its instances, and a drop-in in `foo-.service.d`
+//! reaches every unit whose name begins with `foo-`.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use super::{Kind, Spec};
 use crate::name::Address;
 use crate::plan::Consequence;
 
-/// The readers of a host's resources.
+/// Maps resources of a host to the resources that read them.
 #[derive(Debug, Clone, Default)]
 pub struct Couplings {
     readers: BTreeMap<String, Vec<Address>>,
@@ -18,7 +19,8 @@ pub struct Couplings {
 }
 
 impl Couplings {
-    /// Returns the couplings among these resources, some of which are known on the host under another name.
+    /// Computes the couplings among these resources. `aliases` maps resources to the addresses under which
+    /// the host knows them.
     pub fn new<'a>(
         addresses: impl IntoIterator<Item = &'a Address>,
         aliases: &BTreeMap<Address, Address>,
@@ -52,7 +54,7 @@ impl Couplings {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the reaction of a resource to a change of one that it reads without naming it.
+    /// Returns the reaction of `reader` to a change of `input`, which it reads without naming it.
     pub fn reaction(&self, reader: &Address, spec: &Spec, input: &Address) -> Option<Consequence> {
         if !self.readers(input).contains(reader) {
             return None;

@@ -8,22 +8,22 @@ use super::field::{Manage, Principal};
 use super::program::check_program;
 use crate::address::AnyAddress;
 
-/// A program that cron runs, from a file in `/etc/cron.d`. Its name is the file's. Expands to that `file`.
+/// A program that cron runs. It expands to a `file` of the same name in `/etc/cron.d`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CronSpec {
-    /// The times: five fields as in crontab(5), or one of `@hourly`, `@daily`, `@weekly`, `@monthly`,
-    /// `@yearly`, `@reboot`.
+    /// When the program runs: five fields as in crontab(5), or one of `@hourly`, `@daily`, `@weekly`,
+    /// `@monthly`, `@yearly`, `@reboot`.
     pub schedule: String,
-    /// The user that runs it.
+    /// The user as whom the program runs.
     pub user: Principal,
-    /// The program and its arguments. No shell reads them.
+    /// The program and its arguments. No shell interprets them.
     pub run: Vec<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -72,7 +72,7 @@ const FIELDS: [Field; 5] = [
 ];
 
 impl Field {
-    /// True if cron reads an item of this field: `*`, a value or a range, with a step if it is meant.
+    /// True if cron accepts an item of this field: `*`, a value or a range, optionally with a step.
     fn takes(&self, item: &str) -> bool {
         let (range, step) = match item.split_once('/') {
             Some((range, step)) => (range, Some(step)),

@@ -9,9 +9,10 @@ use super::{
 use crate::name::Address;
 use crate::plan::FieldChange;
 
-/// A directory; its name is its absolute path. Missing folders above it are made as `root:root 0755`.
+/// A directory. The name is its absolute path. Missing parent directories are created with `root:root 0755`.
 ///
-/// `state: absent` removes it if it is empty, and fails otherwise: its entries belong to others.
+/// `state: absent` removes the directory if it is empty, and fails otherwise, because the entries may
+/// belong to others.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -19,19 +20,20 @@ pub struct DirectorySpec {
     /// `present` (default) or `absent`.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The owning user; a new directory's is root.
+    /// The owning user. When left out, a new directory belongs to root, and an existing one keeps its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Principal>,
-    /// The owning group; a new directory's is root.
+    /// The owning group. When left out, a new directory belongs to the group root, and an existing one keeps
+    /// its group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Principal>,
-    /// The permission bits; a new directory's are `0755`.
+    /// The permission bits. When left out, a new directory gets `0755`, and an existing one keeps its bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

@@ -8,21 +8,21 @@ use super::contract::Problem;
 use super::field::Manage;
 use crate::address::AnyAddress;
 
-/// A variable of every login and of the services of users. Its name is the variable's. All variables of a host
-/// expand to two files: `/etc/environment.d/90-plumb.conf` for user services of systemd, and
-/// `/etc/profile.d/plumb.sh` for login shells.
+/// An environment variable of every login and of users' own systemd services. The name is that of the
+/// variable. All variables of a host together expand to two files: `/etc/environment.d/90-plumb.conf` for the
+/// user services of systemd, and `/etc/profile.d/plumb.sh` for login shells.
 ///
-/// A session that is open keeps its environment; system services have theirs in their units.
+/// Open sessions keep their old environment. System services don't get the variable: set it in their units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvironmentSpec {
     /// The value, of one line. Nothing in it is expanded.
     pub value: String,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

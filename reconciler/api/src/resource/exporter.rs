@@ -8,20 +8,22 @@ use super::field::Manage;
 use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 
-/// A program that serves metrics to Prometheus. Its name is one of the known ones: `apache`, `bind`, `blackbox`,
-/// `dnsmasq`, `mysqld`, `nginx`, `node`, `postgres`, `process`, `redis`, `smartctl`, `snmp`; with `package`, any.
-/// Expands to the package `prometheus-NAME-exporter`, its `/etc/default` file, and its service.
+/// A program that serves metrics to Prometheus. The name is one of `apache`, `bind`, `blackbox`, `dnsmasq`,
+/// `mysqld`, `nginx`, `node`, `postgres`, `process`, `redis`, `smartctl`, `snmp`, or any other name if
+/// `package` is given. It expands to the package `prometheus-NAME-exporter`, the package's file in
+/// `/etc/default`, and its service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExporterSpec {
-    /// The port; the exporter's usual one when left out.
+    /// The port on which it listens; the exporter's usual one when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The network in which it listens, on the host's address there. Left out, or with several: on all interfaces.
+    /// The network in which it listens, on the host's address there. With no network or more than one, it
+    /// listens on all interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
-    /// More arguments of the program.
+    /// Additional arguments of the program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
     /// The package, if it isn't `prometheus-NAME-exporter`.
@@ -30,10 +32,10 @@ pub struct ExporterSpec {
     /// The service, if it isn't named like the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

@@ -21,7 +21,7 @@ pub enum Presence {
 }
 
 impl Presence {
-    /// True if this is the default; it is left out of the canonical form.
+    /// True if this is the default, which the canonical form omits.
     pub fn is_present(&self) -> bool {
         *self == Self::Present
     }
@@ -35,18 +35,19 @@ pub enum Manage {
     /// Drift is found and handled as the host's `drift.mode` says.
     #[default]
     Always,
-    /// The resource is made if it doesn't exist, and left alone from then on (Puppet's `replace => false`).
+    /// The resource is created if it doesn't exist, and never changed again (Puppet's `replace => false`).
     Once,
 }
 
 impl Manage {
-    /// True if this is the default; it is left out of the canonical form.
+    /// True if this is the default, which the canonical form omits.
     pub fn is_always(&self) -> bool {
         *self == Self::Always
     }
 }
 
-/// A file's content by hash; its bytes are sent as a blob, and only if the host lacks them.
+/// A file's content, identified by its hash. The controller sends the bytes as a blob if the host doesn't
+/// have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -72,7 +73,7 @@ impl Content {
 pub struct Mode(u32);
 
 impl Mode {
-    /// Makes a mode of these bits, without those above `0o7777`.
+    /// Creates a mode from these bits. Bits above `0o7777` are dropped.
     pub fn from_bits(bits: u32) -> Self {
         Self(bits & 0o7777)
     }
@@ -123,7 +124,7 @@ impl Principal {
         self.0.parse().ok()
     }
 
-    /// Returns the text as it is written.
+    /// Returns the text as it was written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -189,7 +190,7 @@ text_serde!(Principal);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum FileType {
-    /// There is nothing.
+    /// Nothing exists there.
     #[default]
     Absent,
     /// A regular file.
@@ -208,8 +209,8 @@ pub enum FileType {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Membership {
-    /// At least these; others stay. This is the default, because the other one silently took sudo away from
-    /// people.
+    /// At least these; others stay. This is the default, because with the opposite default people silently
+    /// lost sudo.
     #[default]
     Minimum,
     /// Exactly these.
@@ -217,7 +218,7 @@ pub enum Membership {
 }
 
 impl Membership {
-    /// True if this is the default; it is left out of the canonical form.
+    /// True if this is the default, which the canonical form omits.
     pub fn is_minimum(&self) -> bool {
         *self == Self::Minimum
     }

@@ -10,16 +10,16 @@ use super::{
 use crate::name::Address;
 use crate::plan::FieldChange;
 
-/// A regular file; its name is its absolute path.
+/// A regular file. The name is its absolute path.
 ///
-/// The agent writes a temporary file in the same directory, syncs it and renames it. It refuses to replace a
-/// file that has more than one hard link, anything but a regular file, or what `chattr` made immutable or
-/// append-only.
+/// The agent writes a temporary file in the same directory, syncs it, and renames it to the final name. It
+/// refuses to replace a file with more than one hard link, a file that `chattr` made immutable or
+/// append-only, and anything that isn't a regular file.
 ///
-/// A write keeps what it doesn't manage: ACLs, extended attributes, capabilities, security labels and file
-/// attributes; the original has them too. With an ACL, `mode` is about the owning group's own rights, and not
-/// about the mask that `stat` shows in their place. The set-user-id and set-group-id bits of the old bytes aren't
-/// given to new ones unless `mode` lists them; the plan says so.
+/// A write keeps ACLs, extended attributes, capabilities, security labels and file attributes. The stored
+/// original has them too. On a file with an ACL, the group bits of `mode` are the rights of the owning group,
+/// and not the ACL mask that `stat` shows in their place. New content loses the set-user-id and set-group-id
+/// bits of the old file unless `mode` has them; the plan says so.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -27,26 +27,28 @@ pub struct FileSpec {
     /// `present` (default) or `absent`.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The bytes; unmanaged when left out (a missing file is then made empty).
+    /// The content. When left out, an existing file keeps its content, and a missing file is created empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
-    /// The owning user; a new file's is root.
+    /// The owning user. When left out, a new file belongs to root, and an existing one keeps its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Principal>,
-    /// The owning group; a new file's is root.
+    /// The owning group. When left out, a new file belongs to the group root, and an existing one keeps its
+    /// group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Principal>,
-    /// The permission bits; a new file's are `0644`.
+    /// The permission bits. When left out, a new file gets `0644`, and an existing one keeps its bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
-    /// A program and its arguments that must accept the candidate before it is put in place; one of them is
-    /// `%s`, the candidate's path: `[visudo, -cf, "%s"]`. No shell.
+    /// A program with its arguments that must accept the new content before it replaces the file: `[visudo,
+    /// -cf, "%s"]`. One argument must be `%s`, which stands for the path of a file with the new content. No
+    /// shell interprets the arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub validate: Vec<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

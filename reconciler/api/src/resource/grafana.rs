@@ -8,23 +8,25 @@ use super::field::Manage;
 use super::zram::check_only_name;
 use crate::address::AnyAddress;
 
-/// The data sources and dashboards of a Grafana. A host has one, `main`. Expands to files in
-/// `/etc/grafana/provisioning`, the dashboards in `/etc/grafana/dashboards`, the package `grafana`, and the service
-/// `grafana-server`, which restarts when data sources change. Debian has no such package: add its `repository`.
+/// The data sources and dashboards of a Grafana. A host can have one; its name is `main`. It expands to the
+/// package `grafana`, files in `/etc/grafana/provisioning`, the dashboards in `/etc/grafana/dashboards`, and
+/// the service `grafana-server`, which restarts when data sources change. Debian has no package `grafana`, so
+/// also add a `repository` that has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GrafanaSpec {
-    /// Endpoints of Prometheus servers: `HOST/INSTANCE.NAME`. The first one is the default.
+    /// Endpoints of Prometheus servers: `HOST/INSTANCE.NAME`. The first one is Grafana's default data source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub datasources: Vec<String>,
-    /// Files of the repository with dashboards: `files/dashboards/hosts.json`, or a pattern with `*` in its last part.
+    /// Files of the repository with dashboards: `files/dashboards/hosts.json`. The last part of a path may be a
+    /// pattern with `*`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dashboards: Vec<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

@@ -10,7 +10,7 @@ use super::{Dependency, Kind, Problem, Resource, Strength, differs};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 
-/// A group in `/etc/group`; its name is the group's.
+/// A group in `/etc/group`. The name is that of the group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -18,23 +18,24 @@ pub struct GroupSpec {
     /// `present` (default) or `absent`.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The numeric id; the host's next free one when left out.
+    /// The numeric id. When left out, a new group gets the next free id of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
-    /// True if a new group takes its id from the system's range.
+    /// True if a new group gets an id from the range for system groups.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub system: bool,
-    /// Its members (those in `/etc/group`, not those by primary group).
+    /// Members of the group as `/etc/group` lists them. Users who have the group as their primary group don't
+    /// count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<BTreeSet<String>>,
-    /// `minimum` (default): `members` are added to the present ones, and what leaves the list is taken out again if
-    /// Plumb added it. `inclusive`: no others stay.
+    /// `minimum` (default): Plumb adds `members` and keeps all others. It removes a name that leaves the list
+    /// only if it had added that name. `inclusive`: Plumb removes all others.
     #[serde(default, skip_serializing_if = "Membership::is_minimum")]
     pub membership: Membership,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -48,7 +49,7 @@ pub struct GroupObserved {
     /// The numeric id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
-    /// Its members, if the spec names some.
+    /// The members, if the spec lists some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<BTreeSet<String>>,
 }
@@ -119,8 +120,8 @@ user:
         changes
     }
 
-    /// Returns the members, which come before the group. If a user and a group name each other, this
-    /// dependency yields, because a user comes after its groups.
+    /// Returns the members, which are applied before the group. If a user and a group name each other, this
+    /// dependency is dropped, because a user is applied after its groups.
     fn requires(&self, _name: &str) -> Vec<Dependency> {
         self.members
             .iter()

@@ -7,16 +7,17 @@ use super::field::Manage;
 use super::zram::check_only_name;
 use crate::address::AnyAddress;
 
-/// The host's own name: `spec.hostname`, or the Host's name. A host has one, `system`. Expands to the file
-/// `/etc/hostname`, the sysctl `kernel.hostname`, and a file that tells cloud-init to preserve the name.
+/// The machine's own host name: `hostname` in the Host's spec, or else the Host's name. A host can have one;
+/// its name is `system`. It expands to the file `/etc/hostname`, the sysctl `kernel.hostname`, and a file
+/// that tells cloud-init to preserve the name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostnameSpec {
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

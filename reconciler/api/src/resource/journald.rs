@@ -9,39 +9,41 @@ use crate::address::AnyAddress;
 use crate::period::Period;
 use crate::size::Size;
 
-/// The configuration of the system's journal. Expands to the drop-in `/etc/systemd/journald.conf.d/90-NAME.conf` and
-/// to the service `systemd-journald`, which restarts when it changes.
+/// The configuration of the system's journal. It expands to the drop-in
+/// `/etc/systemd/journald.conf.d/90-NAME.conf` and to the service `systemd-journald`, which restarts when the
+/// drop-in changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JournaldSpec {
-    /// The place of the journal; the distribution's default when left out.
+    /// Where the journal is stored; the distribution's default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<JournalStorage>,
-    /// The largest size of the journal on disk.
+    /// Maximum size of the journal on disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_use: Option<Size>,
-    /// The room on disk that the journal leaves free.
+    /// Space on disk that the journal leaves free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_free: Option<Size>,
-    /// The age at which entries are deleted.
+    /// Maximum age of entries; older ones are deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Period>,
-    /// `off` keeps every message of a service that writes too many; `on` is systemd's default.
+    /// `on` (systemd's default) drops messages of a service that logs too many in a short time. `off` keeps
+    /// all messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<Switch>,
-    /// True if messages are passed on to a syslog daemon.
+    /// True if messages are forwarded to a syslog daemon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward_to_syslog: Option<bool>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
 
-/// The place of the journal.
+/// Where the journal is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]

@@ -8,22 +8,22 @@ use super::field::Manage;
 use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 
-/// The SSH host keys that every user of the host trusts: the pinned keys of all hosts of the fleet, under each name and
-/// each static address. Expands to `/etc/ssh/ssh_known_hosts`.
+/// The SSH host keys that every user of the host trusts: the pinned keys of all hosts of the fleet. Each key
+/// is listed under all names and static addresses of its host. It expands to `/etc/ssh/ssh_known_hosts`.
 ///
-/// Addresses of overlays and aliases aren't listed. A host that listens on another port than 22 is listed as
-/// `[name]:port` too.
+/// Addresses in overlay networks and aliases aren't listed. A host whose sshd listens on another port than 22
+/// is also listed as `[name]:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KnownHostsSpec {
-    /// More lines of the file: `git.example ssh-ed25519 AAAA…`.
+    /// Additional lines for the file: `git.example ssh-ed25519 AAAA…`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extra: Vec<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

@@ -9,10 +9,11 @@ use super::{
 use crate::name::Address;
 use crate::plan::FieldChange;
 
-/// A symbolic link; its name is its own absolute path. It may dangle.
+/// A symbolic link. The name is the absolute path of the link itself. The target doesn't have to exist.
 ///
-/// Only a link is ever replaced: the agent refuses if a file or a directory is at its path. What is managed below
-/// it changes after it; what git drops there goes before the link leads elsewhere.
+/// Plumb replaces only links: if a file or a directory is at the path, the change fails. Resources whose
+/// paths lead through the link are changed after it. If git drops such a resource, it is removed before the
+/// link gets another target.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -20,13 +21,13 @@ pub struct LinkSpec {
     /// `present` (default) or `absent`.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The target as it is written in the link: absolute, or relative to the link's folder.
+    /// The target as it is written in the link: absolute, or relative to the folder of the link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

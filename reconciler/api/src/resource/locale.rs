@@ -8,11 +8,13 @@ use super::field::Manage;
 use super::zram::check_only_name;
 use crate::address::AnyAddress;
 
-/// The language, time zone and keyboard of the system. A host has one, `system`. Only what it names is managed.
+/// The language, time zone and keyboard of the system. A host can have one; its name is `system`. Plumb
+/// manages only the fields that are given.
 ///
-/// `lang` expands to `/etc/default/locale`, or to `/etc/locale.conf` where the host's `os.release` is 13 or newer;
-/// `generate` to the package `locales`, `/etc/locale.gen` and the command `locale-gen`; `timezone` to
-/// `/etc/localtime` and `/etc/timezone`; `keymap` to `/etc/default/keyboard`, which the next boot reads.
+/// `lang` expands to `/etc/default/locale`, or to `/etc/locale.conf` if the host's `os.release` is 13 or
+/// newer. `generate` expands to the package `locales`, `/etc/locale.gen` and the command `locale-gen`.
+/// `timezone` expands to `/etc/localtime` and `/etc/timezone`. `keymap` expands to `/etc/default/keyboard`,
+/// which takes effect at the next boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -29,21 +31,21 @@ pub struct LocaleSpec {
     /// The layout of the console's keyboard: `us`, `de`, `uk`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keymap: Option<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
 
-/// True if the text is a locale's name: it becomes a word in files of others.
+/// True if the text can be the name of a locale: it becomes a word in files of other programs.
 fn is_locale(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"_.-@".contains(&b);
     !text.is_empty() && text.len() <= 64 && text.bytes().all(good)
 }
 
-/// True if the text is the name of a time zone, and stays below the folder of time zones.
+/// True if the text can be the name of a time zone, and as a path stays within the folder of time zones.
 fn is_zone(text: &str) -> bool {
     let good = |part: &str| {
         !part.is_empty()

@@ -1,9 +1,9 @@
-//! Desired and observed state of resources, and their one comparison.
+//! Desired and observed state of resources, and the comparison of the two.
 //!
-//! A new primitive type is one file here, one provider in the agent, and one line in `resources!`. A type's
-//! contract is the trait [`Resource`]. Composite types expand to primitive ones, see [`Composite`].
+//! To add a primitive type, add one file here, one provider in the agent, and one line in `resources!`. Every
+//! type implements the trait [`Resource`]. Composite types expand to primitive ones, see [`Composite`].
 //!
-//! Plumb manages only what the manifest lists: a field that it doesn't name is `None` in the spec, isn't
+//! Plumb manages only the fields that the manifest gives. Any other field is `None` in the spec, isn't
 //! observed for comparison, and is never changed.
 
 mod alertmanager;
@@ -206,8 +206,8 @@ fn check_path(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the folders above a path, and the links that may stand in their places. They come first if they are
-/// managed.
+/// Returns the folders above a path, and the links that may be in their places. Those that are managed are
+/// applied before the path.
 fn parents(path: &str) -> Vec<Dependency> {
     let kinds = [
         (Kind::Directory, Strength::Implicit),
@@ -223,7 +223,7 @@ fn parents(path: &str) -> Vec<Dependency> {
         .collect()
 }
 
-/// Returns the owner and the group of a path, which come first if they are managed.
+/// Returns the owner and the group of a path. If they are managed, they are applied before the path.
 fn principals(owners: Owners<'_>) -> Vec<Dependency> {
     let of = |kind, principal: Option<&Principal>| {
         principal
@@ -248,7 +248,7 @@ fn lies_in(path: &str, places: &[&str]) -> bool {
     })
 }
 
-/// Files that a login, sudo or Plumb needs: a mistake in them locks the controller out.
+/// Paths that a login, sudo or Plumb needs. A mistake in one of them can lock the controller out.
 const LIFELINE_PATHS: &[&str] = &[
     "/etc/ssh",
     "/etc/sudoers",

@@ -7,40 +7,40 @@ use super::{Problem, Resource, differs};
 use crate::name::Address;
 use crate::plan::{Certainty, Consequence, FieldChange};
 
-/// A package; its name is the distribution's, with an architecture after a colon if it isn't the host's own
-/// (`libc6:i386`). A virtual package is refused; its providers are told.
+/// A package. The name is the distribution's, followed by a colon and an architecture if that isn't the
+/// host's own (`libc6:i386`). A virtual package is an error, which names the packages that provide it.
 ///
-/// Packages are changed together, in one transaction per set of install options. One that fails keeps no other
-/// from being installed, and neither does a source that can't be refreshed, which is told as an event.
+/// Packages with the same install options are changed together in one transaction. If one of them fails, the
+/// others are installed nevertheless. If a package source can't be refreshed, packages are installed
+/// nevertheless, and an event reports the source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PackageSpec {
-    /// `present` (default), `latest` (the newest version in apt's lists, as the host has them), `absent`
-    /// (configuration stays) or `purged`.
+    /// `present` (default); `latest`: the newest version in the host's lists of packages; `absent`: removed,
+    /// but its configuration stays; or `purged`: removed with its configuration.
     #[serde(default, skip_serializing_if = "PackageState::is_present")]
     pub state: PackageState,
-    /// Exactly this version, or any that begins so if a `*` stands at its end (`1.22.*`).
+    /// The exact version; or the beginning of the version, followed by `*` (`1.22.*`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// True if the package is held back from upgrades by others (`apt-mark hold`).
+    /// True if the package is held (`apt-mark hold`), so that others don't upgrade it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<bool>,
-    /// True if recommended packages are installed too (`install_recommends`); the distribution's default when
-    /// left out.
+    /// True if recommended packages are installed too; the distribution's default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub install_recommends: Option<bool>,
-    /// True if `version` may be older than the installed one.
+    /// True if Plumb may replace the installed version by an older one that `version` requires.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_downgrade: bool,
-    /// True if the installation itself may start the package's services; otherwise they start when a
-    /// `service` says so, with the configuration in place (`policy-rc.d`).
+    /// True if the installation itself may start the package's services. By default it may not
+    /// (`policy-rc.d`): they start when a `service` resource says so, after their configuration is in place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub start_on_install: bool,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -62,7 +62,7 @@ pub enum PackageState {
 }
 
 impl PackageState {
-    /// True if this is the default; it is left out of the canonical form.
+    /// True if this is the default, which the canonical form omits.
     pub fn is_present(&self) -> bool {
         *self == Self::Present
     }
@@ -75,21 +75,23 @@ pub struct PackageObserved {
     /// The installed version; `None` unless it is completely installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The newest version from the sources; observed only for `latest`, and for what is to be installed.
+    /// The newest version that the package sources have. It is observed only for `latest` and for packages
+    /// that are to be installed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<String>,
-    /// Removed, with its configuration left behind (`config-files`).
+    /// True if the package was removed and its configuration left behind (`config-files`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub config_files: bool,
-    /// Half installed or half configured: dpkg was interrupted, or a maintainer script failed.
+    /// True if the package is half installed or half configured: dpkg was interrupted, or a maintainer script
+    /// failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub broken: bool,
-    /// True if it is held.
+    /// True if the package is held (`apt-mark hold`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
 }
 
-/// True if a version is the wanted one, or begins like a wanted one that ends with `*`.
+/// True if `version` equals `wanted`, or begins with it if `wanted` ends with `*`.
 fn fits(wanted: &str, version: &str) -> bool {
     match wanted.strip_suffix('*') {
         Some(beginning) => version.starts_with(beginning),
@@ -97,11 +99,11 @@ fn fits(wanted: &str, version: &str) -> bool {
     }
 }
 
-/// The key of the files from which apt learns of packages; packages come after them.
+/// Input key of the files that tell apt about packages. Packages are applied after these files.
 const SOURCES_KEY: &str = "apt/sources";
 
 impl PackageSpec {
-    /// Returns the input key of a file from which apt learns of packages.
+    /// Returns the input key of a file that tells apt about packages.
     pub(super) fn key_of_path(path: &str) -> Option<String> {
         let folders = [
             "/etc/apt/sources.list.d/",
@@ -114,7 +116,7 @@ impl PackageSpec {
     }
 }
 
-/// Returns the mistake in a name that apt doesn't read as one package.
+/// Returns the mistake in a name that apt wouldn't read as one package.
 fn not_one_package(name: &str) -> Option<String> {
     let message = if name.ends_with('^') {
         "`NAME^` is a task: name the packages that it has (`apt-cache show` lists them)"
@@ -267,7 +269,8 @@ impl Resource for PackageSpec {
         true
     }
 
-    /// What apt's lists don't have may come with their refresh, or not at all.
+    /// Returns `Predicted` if apt's lists don't have the wanted version: it may appear when they are
+    /// refreshed.
     fn certainty(&self, observed: Option<&PackageObserved>) -> Certainty {
         let Some(observed) = observed.filter(|_| !self.wants_absent()) else {
             return Certainty::Exact;

@@ -9,31 +9,32 @@ use super::zram::check_only_name;
 use crate::address::AnyAddress;
 use crate::period::Period;
 
-/// A Prometheus server that scrapes every endpoint of the fleet that has `scrape`. A host has one, `main`. Expands to
-/// the package `prometheus`, `/etc/prometheus/prometheus.yml`, which `promtool` must accept, a list of targets for each
-/// job in `/etc/prometheus/targets`, the files of rules, `/etc/default/prometheus`, and the service, which reloads.
+/// A Prometheus server that scrapes every endpoint of the fleet that has `scrape`. A host can have one; its
+/// name is `main`. It expands to the package `prometheus`, `/etc/prometheus/prometheus.yml` (checked with
+/// `promtool`), a list of targets for each job in `/etc/prometheus/targets`, the rule files,
+/// `/etc/default/prometheus`, and the service, which reloads when its configuration changes.
 ///
-/// Targets change without a reload: Prometheus watches their files.
+/// A change of targets needs no reload, because Prometheus watches the files that list them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PrometheusSpec {
-    /// The age at which samples are deleted; Prometheus' own default when left out.
+    /// Age at which samples are deleted; Prometheus' own default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Period>,
-    /// The time between scrapes where an endpoint names none; 15 seconds when left out.
+    /// Time between scrapes of an endpoint that gives no interval of its own; 15 seconds when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Period>,
-    /// Files of the repository with rules: `files/rules.yml`.
+    /// Rule files of the repository: `files/rules.yml`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
-    /// Endpoints of Alertmanagers: `HOST/INSTANCE.NAME`.
+    /// Endpoints of the Alertmanagers that get the alerts: `HOST/INSTANCE.NAME`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alertmanagers: Vec<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

@@ -1,7 +1,7 @@
 //! The macro behind `resources!`.
 
-/// Makes the closed set of primitive types: `Kind`, `Spec`, `Observed`, and every method of
-/// [`Resource`](super::Resource) for any of them.
+/// Defines the closed set of primitive types: `Kind`, `Spec`, `Observed`, and for any of them every method of
+/// [`Resource`](super::Resource).
 macro_rules! resources {
     ($($(#[$doc:meta])* $variant:ident($text:literal): $spec:ident, $observed:ident;)*) => {
         /// A primitive resource type.
@@ -18,25 +18,26 @@ macro_rules! resources {
                 match self { $(Kind::$variant => $text,)* }
             }
 
-            /// Checks a name of this type.
+            /// Checks the name of a resource of this type.
             ///
             /// # Errors
-            /// A phrase with the mistake.
+            /// Returns a phrase with the mistake.
             pub fn check_name(self, name: &str) -> Result<(), String> {
                 match self { $(Kind::$variant => $spec::check_name(name),)* }
             }
 
-            /// Returns the file, directory or link on the host that a resource of this name owns.
+            /// Returns the path of the file, directory or link that a resource of this name owns on the host.
             pub fn path(self, name: &str) -> Option<String> {
                 match self { $(Kind::$variant => $spec::path(name),)* }
             }
 
-            /// Returns the key under which others read a resource of this name without naming it.
+            /// Returns the key that identifies a resource of this name to resources that read it without
+            /// naming it.
             pub fn input_key(self, name: &str) -> Option<String> {
                 match self { $(Kind::$variant => $spec::input_key(name),)* }
             }
 
-            /// Returns the keys of the resources that one of this name reads without naming them.
+            /// Returns the keys of the resources that a resource of this name reads without naming them.
             pub fn input_keys(self, name: &str) -> Vec<String> {
                 match self { $(Kind::$variant => $spec::input_keys(name),)* }
             }
@@ -47,12 +48,13 @@ macro_rules! resources {
                 match self { $(Kind::$variant => <$spec as Resource>::EXAMPLE,)* }
             }
 
-            /// Returns the fields that are sets: if several places name one, they unite.
+            /// Returns the fields that are sets. If several objects set such a field, Plumb unites the
+            /// values.
             pub fn sets(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::SETS,)* }
             }
 
-            /// Returns the fields of the language that this version doesn't support.
+            /// Returns the fields that the manifest language defines and this version doesn't support.
             pub fn unsupported(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::UNSUPPORTED,)* }
             }
@@ -62,28 +64,29 @@ macro_rules! resources {
                 match self { $(Kind::$variant => <$spec as Resource>::REFERENCES,)* }
             }
 
-            /// Returns the order of types if nothing else orders two resources: lower comes first.
+            /// Returns the rank of the type. If nothing else orders two resources, the one with the lower
+            /// rank is applied first.
             pub fn rank(self) -> u8 {
                 match self { $(Kind::$variant => <$spec as Resource>::RANK,)* }
             }
 
-            /// Returns the fields that are satisfied by running something and never drift.
+            /// Returns the fields that are satisfied by running something and are never drift.
             pub fn reaction_fields(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::REACTIONS,)* }
             }
 
-            /// Returns the fields that are satisfied by running something, including those that the host
-            /// can make differ.
+            /// Returns the fields that are satisfied by running something, including those that can differ
+            /// without a change by Plumb.
             pub fn run_fields(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::RUNS,)* }
             }
 
-            /// True if the resource exists, judged by its differing fields alone.
+            /// True if the differing fields show that the resource exists.
             pub fn made(self, differing: &[FieldChange]) -> bool {
                 match self { $(Kind::$variant => $spec::made(differing),)* }
             }
 
-            /// True if the connection to the host depends on it.
+            /// True if the connection to the host depends on the resource.
             pub fn is_lifeline(self, name: &str) -> bool {
                 match self { $(Kind::$variant => $spec::lifeline(name),)* }
             }
@@ -99,7 +102,7 @@ macro_rules! resources {
             /// Decodes a spec of this type.
             ///
             /// # Errors
-            /// The deserializer's.
+            /// Returns the error of the deserializer.
             pub fn decode<'de, D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Spec, D::Error> {
                 match self { $(Kind::$variant => $spec::deserialize(deserializer).map(Spec::$variant),)* }
             }
@@ -124,7 +127,7 @@ macro_rules! resources {
         pub enum Observed { $($(#[$doc])* $variant($observed),)* }
 
         impl Spec {
-            /// Returns its type.
+            /// Returns the resource's type.
             pub fn kind(&self) -> Kind {
                 match self { $(Spec::$variant(_) => Kind::$variant,)* }
             }
@@ -166,7 +169,8 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => spec.triggers(name),)* }
             }
 
-            /// Returns the reaction to a change of an input that the spec doesn't name, by the input's key.
+            /// Returns the reaction to a change of an input that the spec doesn't name. `key` is the key of
+            /// that input.
             pub fn on_input(&self, name: &str, key: &str) -> Option<Consequence> {
                 match self { $(Spec::$variant(spec) => spec.on_input(name, key),)* }
             }
@@ -181,8 +185,8 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => spec.on_any_change(name),)* }
             }
 
-            /// Returns the certainty that a change of it can have before it is made; `None` means that it
-            /// wasn't observed.
+            /// Returns how certain a change of the resource is before it is made. The observation is `None`
+            /// if the resource couldn't be observed.
             pub fn certainty(&self, observed: Option<&Observed>) -> Certainty {
                 match (self, observed) {
                     $((Spec::$variant(spec), Some(Observed::$variant(observed))) => spec.certainty(Some(observed)),)*
@@ -200,8 +204,8 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => spec.owners(),)* }
             }
 
-            /// True if the observed resource reacts to changes of its inputs; `None` means that it is in
-            /// sync.
+            /// True if the observed resource reacts to changes of its inputs. The observation is `None` if
+            /// the resource is in sync.
             pub fn reacts(&self, observed: Option<&Observed>) -> bool {
                 match (self, observed) {
                     $((Spec::$variant(spec), None) => spec.reacts(None),)*
@@ -210,7 +214,7 @@ macro_rules! resources {
                 }
             }
 
-            /// True if the observed resource must be removed before this one can be made.
+            /// True if the observed resource must be removed before this one can be created.
             pub fn replaces(&self, observed: &Observed) -> bool {
                 match (self, observed) {
                     $((Spec::$variant(spec), Observed::$variant(observed)) => spec.replaces(observed),)*
@@ -218,7 +222,7 @@ macro_rules! resources {
                 }
             }
 
-            /// True if a change of it may change the observed state of other resources.
+            /// True if a change of this resource may change the observed state of others.
             pub fn invalidates(&self) -> bool {
                 match self { $(Spec::$variant(spec) => spec.invalidates(),)* }
             }
@@ -233,17 +237,17 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => spec.wants_absent(),)* }
             }
 
-            /// Returns the explicit order from the manifest.
+            /// Returns the manifest's `after`.
             pub fn after(&self) -> &[Address] {
                 match self { $(Spec::$variant(spec) => spec.after(),)* }
             }
 
-            /// Returns the management mode.
+            /// Returns the manifest's `manage`.
             pub fn manage(&self) -> Manage {
                 match self { $(Spec::$variant(spec) => spec.manage(),)* }
             }
 
-            /// Returns the contents that the resource needs.
+            /// Returns the file contents that the host needs for the resource.
             pub fn contents(&self) -> Vec<Content> {
                 match self { $(Spec::$variant(spec) => spec.contents(),)* }
             }
@@ -256,7 +260,7 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => serde_json::to_value(spec),)* }
             }
 
-            /// Returns the spec without these fields, as if the manifest didn't name them, or `None` if one
+            /// Returns the spec without these fields, as if the manifest didn't give them, or `None` if one
             /// of them is required.
             pub fn without(&self, fields: &[&str]) -> Option<Self> {
                 let mut json = self.to_json().ok()?;
@@ -267,7 +271,7 @@ macro_rules! resources {
                 self.kind().decode(json).ok()
             }
 
-            /// Returns the digest of its canonical form.
+            /// Returns the digest of the spec's canonical form.
             ///
             /// # Errors
             /// If the spec has no canonical form; none is known for these types.
@@ -277,12 +281,13 @@ macro_rules! resources {
         }
 
         impl Observed {
-            /// Returns its type.
+            /// Returns the resource's type.
             pub fn kind(&self) -> Kind {
                 match self { $(Observed::$variant(_) => Kind::$variant,)* }
             }
 
-            /// Returns the address under its own name on the host, if it was named by another.
+            /// Returns the resource's real address on the host if the manifest uses another name, such as an
+            /// alias.
             pub fn own_address(&self) -> Option<Address> {
                 let name = match self { $(Observed::$variant(observed) => <$spec as Resource>::own_name(observed),)* };
                 Address::new(self.kind(), &name?).ok()
@@ -293,7 +298,7 @@ macro_rules! resources {
                 match self { $(Observed::$variant(observed) => <$spec as Resource>::exists(observed),)* }
             }
 
-            /// Returns the digest of its canonical form, which is a plan's precondition.
+            /// Returns the digest of the observation's canonical form, which is a plan's precondition.
             ///
             /// # Errors
             /// If the observation has no canonical form; none is known for these types.

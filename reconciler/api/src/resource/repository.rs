@@ -9,9 +9,9 @@ use super::text_source::TextSource;
 use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 
-/// A source of packages. Expands to `/etc/apt/sources.list.d/NAME.sources`, with `key` to
-/// `/etc/apt/keyrings/NAME.asc`, and with `pin` to `/etc/apt/preferences.d/NAME`. They come before the host's
-/// packages, and a change of one has apt's lists refreshed.
+/// A source of packages. It expands to `/etc/apt/sources.list.d/NAME.sources`, with `key` also to
+/// `/etc/apt/keyrings/NAME.asc`, and with `pin` also to `/etc/apt/preferences.d/NAME`. Plumb writes these
+/// files before it changes packages, and refreshes apt's lists when one of the files changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -20,23 +20,23 @@ pub struct RepositorySpec {
     pub uris: Vec<String>,
     /// The suites: `bookworm`, or `./` for a flat repository.
     pub suites: Vec<String>,
-    /// The components: `main`. None for a flat repository.
+    /// The components: `main`. Leave them out for a flat repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<String>,
     /// The architectures; the host's own when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
-    /// The public key that signs it, armored: a text, or `{file: files/NAME.asc}`. Without it, the distribution's own
-    /// keys must have signed it.
+    /// The armored public key that signs the repository: a text, or `{file: files/NAME.asc}`. When left out,
+    /// a key of the distribution must have signed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<TextSource>,
-    /// The priority of its packages over those of other sources.
+    /// Priority of the packages from this repository over those from other sources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -46,7 +46,8 @@ pub struct RepositorySpec {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pin {
-    /// The priority: 100 installs only what nothing else has, 990 prefers it, more than 1000 downgrades.
+    /// The priority: with 100, apt installs only packages that no other source has; with 990, apt prefers
+    /// this repository; with more than 1000, apt even downgrades.
     pub priority: i32,
     /// The packages, by name or pattern; all when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -11,47 +11,48 @@ use crate::name::Address;
 use crate::period::Period;
 use crate::plan::{Consequence, FieldChange};
 
-/// A unit's state; its name is the unit's without `.service` (`nginx`, `backup.timer`).
+/// The state of a systemd unit. The name is that of the unit without `.service` (`nginx`, `backup.timer`).
 ///
-/// A restart is state, not an event: the unit is stale while the digest of its `restartOn` inputs differs
-/// from the one at its last start, so that no crash can lose a restart. Its own `unit` and drop-ins are
-/// inputs without being named: those of its template too (`worker@.service` for `worker@a`), and drop-ins of a
-/// common beginning (`foo-.service.d`) or of all services (`service.d`). An alias is resolved to its unit: two
-/// names of one unit are an error that names both. Of a socket or a path the unit that it triggers is an input
-/// too; a timer only comes after it.
+/// A running unit is restarted if the digest of its `restartOn` inputs differs from the digest at its last
+/// start. So a restart can't be lost when a run is interrupted. The unit's own file and drop-ins are inputs
+/// too, without being listed: also the file of its template (`worker@.service` for `worker@a`), and drop-ins
+/// for several services (`foo-.service.d`, `service.d`). For a socket or a path, the unit that it triggers is
+/// an input; a timer is only applied after its unit. An alias is resolved to its unit. If two names mean the
+/// same unit, an error names both.
 ///
-/// `started` means active, and still active after `settle`. A unit that fails by itself has failed; it hasn't
-/// drifted, so Plumb starts it again in every drift mode, and the error has the last lines of its journal. A
-/// unit that is still starting is waited for, at most as long as its `TimeoutStartSec` and 90 s; the rest of
-/// the host goes on.
+/// `started` means that the unit is active, and still active after `settle`. If a unit fails by itself, that
+/// isn't drift: Plumb starts it again in every drift mode, and the error has the last lines of its journal.
+/// If a unit is still starting, Plumb waits for at most its `TimeoutStartSec`, and at most 90 s. Meanwhile,
+/// other resources of the host are applied.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ServiceSpec {
-    /// `started` or `stopped`; unmanaged when left out.
+    /// `started` or `stopped`; not managed when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ServiceState>,
     /// True if the unit starts at boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// True if the unit can't be started at all. An alias that a package brings, such as `ctrl-alt-del.target`, is
-    /// masked by itself, without its unit.
+    /// True if the unit is masked, so that nothing can start it. If the name is an alias that a package
+    /// installs, such as `ctrl-alt-del.target`, only the alias is masked, and not its unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub masked: Option<bool>,
-    /// The time for which a started unit must stay active before it counts as started; `1s` when left out, at
-    /// most `5m`.
+    /// How long a started unit must stay active before it counts as started; `1s` when left out, at most
+    /// `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle: Option<Period>,
-    /// A change of one of these restarts the unit.
+    /// Resources whose changes restart the unit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub restart_on: Vec<Address>,
-    /// A change of one of these reloads the unit, or restarts it if it can't reload.
+    /// Resources whose changes reload the unit, or restart it if it can't reload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reload_on: Vec<Address>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: set the unit's state if systemd doesn't know the unit yet, and never change
+    /// it again. Plumb doesn't change the state of a unit that systemd already knows.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -61,7 +62,7 @@ pub struct ServiceSpec {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ServiceState {
-    /// The unit runs (a oneshot: it has run).
+    /// The unit runs, or is a oneshot unit that has run.
     Started,
     /// The unit doesn't run.
     Stopped,
@@ -75,15 +76,15 @@ pub enum RunState {
     Started,
     /// Inactive.
     Stopped,
-    /// Activating, or its job waits.
+    /// Activating, or its start job is queued.
     Starting,
-    /// It ended by itself, and systemd starts it again.
+    /// The unit ended by itself, and systemd will start it again.
     Restarting,
     /// Active, and reading its configuration again.
     Reloading,
     /// Deactivating.
     Stopping,
-    /// It failed by itself.
+    /// The unit failed by itself.
     Failed,
 }
 
@@ -128,7 +129,7 @@ impl ServiceState {
     }
 }
 
-/// The action that a running unit needs to read its inputs.
+/// The action that a running unit needs to read its changed inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stale {
@@ -137,12 +138,12 @@ pub enum Stale {
     No,
     /// A reload: an input of `reloadOn` changed since the last reload or start.
     Reload,
-    /// A restart: an input of `restartOn`, or its own unit or drop-in, changed since the last start.
+    /// A restart: an input of `restartOn`, the unit's own file or a drop-in changed since the last start.
     Restart,
 }
 
 impl Stale {
-    /// True if this is the default; it is left out of the canonical form.
+    /// True if this is the default, which the canonical form omits.
     pub fn is_no(&self) -> bool {
         *self == Self::No
     }
@@ -167,13 +168,13 @@ pub struct ServiceObserved {
     /// The action that the unit needs because an input changed.
     #[serde(default, skip_serializing_if = "Stale::is_no")]
     pub stale: Stale,
-    /// The unit's own name, if the resource names it by an alias.
+    /// The unit's real name, if the resource names it by an alias.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias_of: Option<String>,
 }
 
 impl ServiceObserved {
-    /// Returns the full name of the unit itself for a resource of this name.
+    /// Returns the full name of the unit for a resource of this name, with an alias resolved.
     pub fn unit(&self, name: &str) -> String {
         self.alias_of.clone().unwrap_or_else(|| unit_name(name))
     }
@@ -188,14 +189,15 @@ pub(super) fn unit_name(name: &str) -> String {
     }
 }
 
-/// Returns the unit that a socket, a path or a timer of this name triggers, unless its file says another.
+/// Returns the unit that a socket, a path or a timer of this name triggers by default. Its file may name
+/// another unit.
 fn triggered_unit(unit: &str) -> Option<String> {
     let timer = unit.strip_suffix(".timer").map(service_of);
     timer.or_else(|| held_open_unit(unit))
 }
 
-/// Returns the unit that a socket or a path of this name triggers: it runs on, and reads its file at its start
-/// alone.
+/// Returns the unit that a socket or a path of this name triggers by default. Such a unit keeps running and
+/// reads its own file only when it starts.
 fn held_open_unit(unit: &str) -> Option<String> {
     let stem = unit.strip_suffix(".socket");
     stem.or_else(|| unit.strip_suffix(".path")).map(service_of)
@@ -206,10 +208,10 @@ fn service_of(stem: &str) -> String {
 }
 
 impl ServiceSpec {
-    /// The time for which a started unit must stay active, unless the manifest says another.
+    /// Default of `settle`: how long a started unit must stay active.
     const SETTLE: Duration = Duration::from_secs(1);
 
-    /// The longest time that `settle` may be.
+    /// Maximum of `settle`.
     const LONGEST_SETTLE: Duration = Duration::from_secs(300);
 
     /// Returns the full name of a service resource's unit: `nginx` → `nginx.service`.
@@ -373,7 +375,7 @@ file:
         if keys_read_by(&unit).iter().any(|own| own == key) {
             return Some(Consequence::Restarts(unit));
         }
-        // What a timer starts reads its unit at its next start.
+        // A unit that a timer triggers needs no restart: it reads its file when the timer starts it next.
         let triggered = held_open_unit(&unit)?;
         Some(Consequence::Restarts(triggered))
     }
@@ -416,7 +418,7 @@ file:
         Some(unit_name(name))
     }
 
-    /// Returns false: `state` shows if the unit runs, not if it exists.
+    /// Returns false: `state` shows whether the unit runs, not whether it exists.
     fn made(_differing: &[FieldChange]) -> bool {
         false
     }

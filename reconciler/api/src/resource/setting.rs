@@ -1,11 +1,12 @@
-//! The value of a setting of another program: a text, a whole number, or yes and no.
+//! The value of another program's setting: a text, a whole number, or a boolean, which is written as `yes` or
+//! `no`.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::{Serialize, Serializer};
 
-/// The value of a setting of another program, in the form that it is written in.
+/// The value of another program's setting, as it is written in that program's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting(String);
 

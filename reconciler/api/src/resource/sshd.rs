@@ -11,40 +11,41 @@ use super::setting::Setting;
 use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 
-/// The configuration of the SSH server. Expands to the drop-in `/etc/ssh/sshd_config.d/10-plumb-NAME.conf`, which
-/// `sshd -t` must accept, to the service `ssh`, which reloads, and with `ports` or `on` to a drop-in of `ssh.socket`
-/// for hosts whose sshd is activated by it.
+/// The configuration of the SSH server. It expands to the drop-in `/etc/ssh/sshd_config.d/10-plumb-NAME.conf`
+/// (checked with `sshd -t`) and to the service `ssh`, which reloads. With `ports` or `on`, it also expands to
+/// a drop-in of `ssh.socket`, for hosts on which the socket activates sshd.
 ///
-/// sshd takes the first value that it reads, so this one wins over the distribution's and over cloud-init's.
+/// sshd uses the first value that it reads for a setting, so this drop-in overrides the settings of the
+/// distribution and of cloud-init.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SshdSpec {
-    /// The ports; the distribution's 22 when left out.
+    /// The ports on which sshd listens; the distribution's 22 when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
-    /// The networks in which it listens, on the host's addresses there; all interfaces when left out.
+    /// The networks in which sshd listens, on the host's addresses there; all interfaces when left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
-    /// True if passwords may log in.
+    /// True if users may log in with passwords.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passwords: Option<bool>,
-    /// True if root may log in with a key; false forbids root.
+    /// True if root may log in, with a key. False if root may not log in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<bool>,
-    /// The only users that may log in. The users that Plumb connects as must be among them.
+    /// The only users that may log in. They must include the users that Plumb connects as.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_users: Vec<String>,
-    /// Settings for some logins.
+    /// Settings for logins that meet criteria.
     #[serde(default, rename = "match", skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<SshdMatch>,
     /// Other settings of `sshd_config(5)`: `MaxSessions: 10`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, Setting>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -54,20 +55,20 @@ pub struct SshdSpec {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SshdMatch {
-    /// The user, as a pattern.
+    /// Pattern for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// The group, as a pattern.
+    /// Pattern for the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// The client's address, as a pattern.
+    /// Pattern for the client's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// Settings of `sshd_config(5)`.
     pub settings: BTreeMap<String, Setting>,
 }
 
-/// The settings that fields of the type set.
+/// Settings of `sshd_config(5)` for which the type has fields of its own.
 const OWN: [&str; 6] = [
     "port",
     "listenaddress",

@@ -7,30 +7,31 @@ use super::contract::Problem;
 use super::field::{Manage, Principal};
 use crate::address::AnyAddress;
 
-/// A permission for a user or a group to run programs as others, as a file in `/etc/sudoers.d` that `visudo`
-/// accepts. Its name is the file's. Expands to that `file`.
+/// A permission for a user or a group to run programs as others. It expands to a `file` of the same name in
+/// `/etc/sudoers.d`, checked with `visudo`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SudoersSpec {
-    /// The user. Either this or `group` is required.
+    /// The user who gets the permission. Either `user` or `group` is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Principal>,
-    /// The group.
+    /// The group that gets the permission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Principal>,
-    /// Programs by absolute path, with arguments if only those are allowed; or `ALL`.
+    /// The allowed programs as absolute paths, or `ALL`. If a path is followed by arguments, only these
+    /// arguments are allowed.
     pub commands: Vec<String>,
     /// The user as whom the programs run; `ALL` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_as: Option<Principal>,
-    /// True if sudo asks for no password.
+    /// True if sudo doesn't ask for a password.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_password: bool,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

@@ -12,29 +12,30 @@ use super::{Problem, Resource};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 
-/// A kernel parameter; its name is the key (`net.ipv4.ip_forward`; a `.` within a name is written `/`, or the
-/// whole key as a path: `net/ipv4/conf/eth0.100/forwarding`).
+/// A kernel parameter. The name is the key, such as `net.ipv4.ip_forward`. If a part of the key contains a
+/// dot, write `/` for that dot, or write the whole key as a path: `net/ipv4/conf/eth0.100/forwarding`.
 ///
-/// Plumb manages two states: the running value, and `/etc/sysctl.d/80-plumb-KEY.conf` for the next boot
-/// (`81-plumb-KEY.conf` if setting another key resets this one). The form in which the kernel shows a value
-/// that Plumb wrote counts as that value. A key that the kernel doesn't have yet is an error; its file is
-/// written for when it comes. A file of another that comes after Plumb's and sets another value at boot is an
-/// error too, and the running value is set all the same.
+/// Plumb manages the running value, and for the next boot the file `/etc/sysctl.d/80-plumb-KEY.conf`
+/// (`81-plumb-KEY.conf` if setting another key resets this one). If the kernel shows a value that Plumb wrote
+/// in another form, that isn't a difference. If the kernel doesn't have the key yet, Plumb reports an error,
+/// but writes the file, so that a later boot can set the value. It is an error too if a file of somebody else
+/// sets another value after Plumb's file at boot; Plumb sets the running value nevertheless.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SysctlSpec {
-    /// `present` (default) or `absent` (not persisted; the running value stays).
+    /// `present` (default), or `absent`: the value isn't set at boot, and the running value stays.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The value, a string of one line; `""` empties a list. Equal are any white space between fields, numbers
-    /// of one value (`0x40`, `64`), and lists of numbers with the same elements.
+    /// The value, a string of one line; `""` empties a list. Plumb regards values as equal if they differ
+    /// only in white space between fields, in the notation of a number (`0x40`, `64`), or in the notation of
+    /// a list of numbers (`1,2,3`, `1-3`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -52,13 +53,13 @@ pub struct SysctlObserved {
 }
 
 impl SysctlSpec {
-    /// Folds each run of white space into one space: the kernel prints tabs.
+    /// Replaces each run of white space with one space, because the kernel prints tabs.
     pub fn fold(value: &str) -> String {
         fold(value)
     }
 
-    /// True if two texts are one value to the kernel: numbers and lists of numbers may be written in several
-    /// ways.
+    /// True if the kernel reads two texts as the same value: it accepts several notations of numbers and
+    /// lists of numbers.
     pub fn same(one: &str, other: &str) -> bool {
         same(one, other)
     }
@@ -149,7 +150,7 @@ impl Resource for SysctlSpec {
         Some(Self::file(name))
     }
 
-    /// A key that another one resets comes after it, on the way out too.
+    /// Returns the keys that reset this one. It is applied after them, and removed after them too.
     fn requires(&self, name: &str) -> Vec<Dependency> {
         Self::reset_by(name)
             .into_iter()

@@ -14,57 +14,57 @@ use super::{CompositeKind, Kind};
 use crate::address::{AnyAddress, AnyKind};
 use crate::period::Period;
 
-/// A program that systemd runs on a schedule. Expands to the units `NAME.service` and `NAME.timer` and the
-/// service `NAME.timer`, which is started and enabled.
+/// A program that systemd runs on a schedule. It expands to the units `NAME.service` and `NAME.timer`, and to
+/// the service `NAME.timer`, which is started and enabled.
 ///
 /// The service is hardened: `PrivateTmp`, `NoNewPrivileges`, `ProtectSystem=full` (`/usr`, `/boot` and `/etc`
 /// are read-only), `ProtectKernelTunables`, `ProtectKernelModules`, `ProtectControlGroups`,
-/// `RestrictSUIDSGID`, `RestrictRealtime`, `LockPersonality`. A drop-in of your own (`unit:
-/// {NAME.service.d/local.conf: …}`) loosens it. If a package has a unit of that name, it is never overridden:
-/// it is an error.
+/// `RestrictSUIDSGID`, `RestrictRealtime`, `LockPersonality`. To loosen this, add a drop-in of your own
+/// (`unit: {NAME.service.d/local.conf: …}`). If a package has a unit of the same name, Plumb reports an error
+/// and doesn't override it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TimerSpec {
-    /// The program and its arguments. No shell reads them; the program is an absolute path.
+    /// The program, as an absolute path, and its arguments. No shell interprets them.
     pub run: Vec<String>,
-    /// The times: `{onBoot, every, calendar, persistent, randomDelay}`.
+    /// When the program runs: `{onBoot, every, calendar, persistent, randomDelay}`.
     pub schedule: Schedule,
-    /// The user that runs it; root when left out.
+    /// The user as whom the program runs; root when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Principal>,
     /// A timer or a service of this host that systemd starts if the program fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<String>,
-    /// Variables of the program.
+    /// Environment variables of the program.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
 
-/// The times of a timer; at least one of `onBoot`, `every` and `calendar`.
+/// When a timer runs its program. At least one of `onBoot`, `every` and `calendar` is required.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Schedule {
-    /// The time after boot.
+    /// Time from boot to a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_boot: Option<Period>,
-    /// The time after the last run.
+    /// Time from one run to the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Period>,
-    /// Calendar times as in systemd.time(7): `Sat 02:00`, `daily`.
+    /// Calendar times of runs as in systemd.time(7): `Sat 02:00`, `daily`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendar: Option<String>,
-    /// True if a time of `calendar` that passed while the machine was off is made up for.
+    /// True if the program runs after boot when a time of `calendar` passed while the machine was off.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub persistent: bool,
-    /// The longest random delay.
+    /// Maximum random delay of a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random_delay: Option<Period>,
 }

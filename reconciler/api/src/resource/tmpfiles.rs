@@ -7,20 +7,22 @@ use super::contract::Problem;
 use super::field::Manage;
 use crate::address::AnyAddress;
 
-/// Files and directories that systemd-tmpfiles makes, at once and at each boot, and cleans. Its name is the file's
-/// in `/etc/tmpfiles.d`. Expands to that `file` and the command `tmpfiles-NAME`, which creates what it lists.
+/// Files and directories that systemd-tmpfiles creates, at once and at each boot, and cleans up. It expands
+/// to the `file` `/etc/tmpfiles.d/NAME.conf` and to the command `tmpfiles-NAME`, which creates the listed
+/// files.
 ///
-/// If it leaves git, the file goes; what systemd-tmpfiles created stays.
+/// When the resource leaves git, Plumb removes `/etc/tmpfiles.d/NAME.conf`. The files and directories that
+/// systemd-tmpfiles created stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TmpfilesSpec {
     /// Lines of tmpfiles.d(5): `d /run/app 0755 app app -`.
     pub lines: Vec<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -64,7 +66,7 @@ impl Composite for TmpfilesSpec {
     }
 }
 
-/// Checks a name that becomes a file's name before its ending, and part of a command's name.
+/// Checks a name that becomes a file's name without its suffix, and a part of a command's name.
 pub(super) fn check_file_stem(name: &str) -> Result<(), String> {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
     if name.len() <= 80 && name.bytes().all(good) {

@@ -8,19 +8,19 @@ use super::field::Manage;
 use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 
-/// Rules for devices. Expands to the file `/etc/udev/rules.d/90-NAME.rules` and to commands that make udev read its
-/// rules again and apply them to the devices that are there. Where the host's `os.release` is 13 or newer, `udevadm
-/// verify` must accept the file.
+/// Rules for devices. They expand to the file `/etc/udev/rules.d/90-NAME.rules`, and to commands that make
+/// udev reload its rules and apply them to existing devices. If the host's `os.release` is 13 or newer, the
+/// file is checked with `udevadm verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UdevSpec {
-    /// Lines of udev(7).
+    /// Lines of rules as in udev(7).
     pub rules: Vec<String>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

@@ -7,13 +7,15 @@ use super::{Kind, Problem, Resource, ServiceSpec, differs};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
-/// A unit file (`nginx.service`) or a drop-in (`nginx.service.d/limits.conf`) in `/etc/systemd/system`,
-/// `root:root 0644`. systemd is reloaded once per batch. A `service` decides if the unit runs and is enabled.
+/// A unit file (`nginx.service`) or a drop-in (`nginx.service.d/limits.conf`) in `/etc/systemd/system`, with
+/// `root:root 0644`. Plumb reloads systemd once for all unit files that change together. A `service` resource
+/// decides whether the unit runs and is enabled.
 ///
-/// A template (`worker@.service`) and its drop-ins are read by the services of all its instances. So are drop-ins
-/// of units with a common beginning (`foo-.service.d/x.conf`) and of all units of a type
-/// (`service.d/x.conf`). A mask that lies where the file is to be is replaced, and given back. An empty unit file
-/// would mask the unit, so it is an error.
+/// A template (`worker@.service`) and its drop-ins are inputs of the `service` resources of all its
+/// instances. A drop-in in `foo-.service.d` is an input of all services whose names begin with `foo-`, and a
+/// drop-in in `service.d` is an input of all services. If a mask is at the path of the file, Plumb replaces
+/// it, and restores it when the resource leaves git. An empty unit file is an error, because it would mask
+/// the unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -21,19 +23,20 @@ pub struct UnitSpec {
     /// `present` (default) or `absent`.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The unit's text.
+    /// The text of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
-    /// `override` (default) or `refuse`: overrides a package's unit file of the same name, or refuses to.
+    /// `override` (default): the file overrides a package's unit file of the same name. `refuse`: such a unit
+    /// file is an error.
     #[serde(default, skip_serializing_if = "VendorUnit::is_override")]
     pub vendor_unit: VendorUnit,
-    /// Restores a mask; set by the agent alone, when it gives back an original.
+    /// Restores a mask. Only the agent sets this field, when it restores an original.
     #[serde(skip)]
     pub mask: MaskLink,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -43,15 +46,15 @@ pub struct UnitSpec {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum VendorUnit {
-    /// The unit file overrides it.
+    /// The unit file overrides the package's unit.
     #[default]
     Override,
-    /// Its presence is an error.
+    /// A package's unit of the same name is an error.
     Refuse,
 }
 
 impl VendorUnit {
-    /// True if this is the default; it is left out of the canonical form.
+    /// True if this is the default, which the canonical form omits.
     pub fn is_override(&self) -> bool {
         *self == Self::Override
     }
@@ -61,17 +64,17 @@ impl VendorUnit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MaskLink {
-    /// There is none.
+    /// There is no such link.
     #[default]
     Absent,
-    /// The host's own.
+    /// A link that Plumb didn't create.
     Host,
-    /// One that a `service` of Plumb made.
+    /// A link that a `service` resource created.
     Plumb,
 }
 
 impl MaskLink {
-    /// True if this is the default; it is left out of the canonical form.
+    /// True if this is the default, which the canonical form omits.
     pub fn is_absent(&self) -> bool {
         *self == Self::Absent
     }
@@ -83,7 +86,7 @@ impl MaskLink {
 pub struct UnitObserved {
     /// The file type at the path.
     pub file_type: FileType,
-    /// Its content.
+    /// The content of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
     /// The mask at the path, if the link there is one.
@@ -94,7 +97,7 @@ pub struct UnitObserved {
     pub needs_reload: bool,
 }
 
-/// The endings of units that can have a file.
+/// Suffixes of units that can have a file.
 const SUFFIXES: [&str; 9] = [
     ".service",
     ".socket",
@@ -120,7 +123,8 @@ pub(super) fn is_unit_name(name: &str) -> bool {
         })
 }
 
-/// The folder of drop-ins for all units of a type: `service.d`.
+/// True if this is the name of a type of units, such as `service`. The drop-ins in `service.d` apply to all
+/// services.
 fn is_type(name: &str) -> bool {
     SUFFIXES.iter().any(|suffix| &suffix[1..] == name)
 }
@@ -160,7 +164,8 @@ impl UnitSpec {
     pub const VENDOR_FOLDERS: [&'static str; 2] =
         ["/usr/lib/systemd/system", "/lib/systemd/system"];
 
-    /// Returns the [key](Resource::input_key) of a file in the folder of units, whatever its type.
+    /// Returns the [key](Resource::input_key) of a file in the folder of units, whatever resource type
+    /// manages it.
     pub(super) fn key_of_path(path: &str) -> Option<String> {
         let name = path.strip_prefix(Self::FOLDER)?.strip_prefix('/')?;
         Self::check_name(name).ok()?;

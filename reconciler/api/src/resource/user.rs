@@ -9,9 +9,9 @@ use super::{Dependency, Kind, Problem, Resource, Strength, differs};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 
-/// A user in `/etc/passwd`; its name is the login name. No password is set or read.
+/// A user in `/etc/passwd`. The name is the login name. Plumb never sets or reads passwords.
 ///
-/// Removing a user never removes the home.
+/// If Plumb removes a user, the home stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -19,25 +19,25 @@ pub struct UserSpec {
     /// `present` (default) or `absent`.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
-    /// The numeric id; the host's next free one when left out.
+    /// The numeric id. When left out, a new user gets the next free id of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// The primary group; one of the user's own name when left out.
+    /// The primary group. When left out, a new user gets a group of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Principal>,
-    /// Supplementary groups; `membership` decides if others may stay.
+    /// Supplementary groups; `membership` decides whether the user may also be in others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<BTreeSet<String>>,
-    /// `minimum` (default): `groups` are added to the present ones, and what leaves the list is taken out again if
-    /// Plumb added it. `inclusive`: no others stay.
+    /// `minimum` (default): Plumb adds `groups` and keeps all others. It removes a group that leaves the list
+    /// only if it had added that group. `inclusive`: Plumb removes all others.
     #[serde(default, skip_serializing_if = "Membership::is_minimum")]
     pub membership: Membership,
     /// The home directory's path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,
-    /// True if the home of a user that Plumb makes is made too, from `/etc/skel` (default: unless `system`).
-    /// Until that succeeds, it is tried at each run. A user that was there before Plumb without a home is
-    /// left without one, and so is one whose `home` changes.
+    /// True if a user that Plumb creates gets a home, copied from `/etc/skel`; the default is true unless
+    /// `system` is true. If the home can't be created, Plumb tries again at each run. Plumb creates no home
+    /// for a user that existed before, and none if `home` changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_home: Option<bool>,
     /// The login shell.
@@ -46,13 +46,13 @@ pub struct UserSpec {
     /// The GECOS field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// True if a new user takes its id from the system's range.
+    /// True if a new user gets an id from the range for system users.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub system: bool,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -81,7 +81,7 @@ pub struct UserObserved {
     /// The GECOS field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// False while the home of a user that Plumb made is still to be made.
+    /// False if Plumb created the user and still has to create its home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_home: Option<bool>,
 }
@@ -93,7 +93,7 @@ impl UserSpec {
     }
 }
 
-/// Adds the change of a set of names. Under `minimum` only missing names count.
+/// Adds a change if a set of names differs. Under `minimum`, only missing names count as a difference.
 pub(super) fn members_differ(
     changes: &mut Vec<FieldChange>,
     field: &str,

@@ -7,24 +7,24 @@ use super::contract::Problem;
 use super::field::Manage;
 use crate::address::AnyAddress;
 
-/// Compressed swap in memory, by Debian's zram-tools. A host has one, `main`. Expands to the package `zram-tools`,
-/// the file `/etc/default/zramswap`, and the service `zramswap`.
+/// Compressed swap in memory, with Debian's zram-tools. A host can have one; its name is `main`. It expands
+/// to the package `zram-tools`, the file `/etc/default/zramswap`, and the service `zramswap`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ZramSpec {
-    /// The share of memory, in percent: 1 to 400.
+    /// The size of the swap as a share of the memory, in percent: 1 to 400.
     pub percent: u16,
-    /// The algorithm, such as `zstd` or `lz4`; the kernel's default when left out.
+    /// The compression algorithm, such as `zstd` or `lz4`; the kernel's default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<String>,
     /// The priority among swap areas; 100 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u16>,
-    /// Comes after these.
+    /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
-    /// `always` (default) or `once`.
+    /// `always` (default), or `once`: create the resource, and never change it again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }
@@ -76,7 +76,7 @@ impl Composite for ZramSpec {
     }
 }
 
-/// Checks the name of a type of which a host has one.
+/// Checks the name of a resource of a type that a host can have only once.
 pub(super) fn check_only_name(name: &str, only: &str) -> Result<(), String> {
     if name == only {
         Ok(())

@@ -1,8 +1,8 @@
-//! The set of active alerts: when each began, what was sent, and what is resolved.
+//! The set of active alerts: those that fire, and those that were resolved recently.
 //!
-//! Alertmanager forgets everything when it restarts and treats an alert as firing only until its end. So
-//! Plumb sends firing alerts again each minute, and resolved ones for a quarter of an hour. The set is
-//! persisted: a restart of Plumb resolves nothing.
+//! Alertmanager loses its alerts when it restarts, and treats an alert as firing only until the alert's end
+//! time. So Plumb sends firing alerts again each minute, and resolved alerts for another 15 minutes. The set
+//! is persisted, so that a restart of Plumb resolves no alert.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::{AlertScope, Firing, Labels};
 use crate::alert::Alert;
 
-/// The time for which Alertmanager treats an alert as firing without a repeat.
+/// Time for which Alertmanager treats an alert as firing if Plumb doesn't send it again.
 const HOLDS: SignedDuration = SignedDuration::from_mins(4);
 
-/// The time for which a resolved alert is sent.
+/// Time for which Plumb keeps sending a resolved alert.
 const REPEATED: SignedDuration = SignedDuration::from_mins(15);
 
 /// An alert that fires or was resolved recently.
@@ -27,7 +27,7 @@ pub struct ActiveAlert {
     pub labels: Labels,
     /// The texts, which may change.
     pub annotations: BTreeMap<String, String>,
-    /// The start of the alert.
+    /// The time at which the alert began.
     pub starts_at: Timestamp,
     /// The time at which it was resolved; `None` while it fires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,9 +38,9 @@ pub struct ActiveAlert {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ActiveAlerts {
     all: BTreeMap<String, ActiveAlert>,
-    /// The keys of each object's alerts, so that one object is updated without reading the others.
+    /// The keys of each object's alerts, so that updating one object doesn't read the alerts of the others.
     by_scope: BTreeMap<AlertScope, BTreeSet<String>>,
-    /// Resolved alerts in the order in which they are dropped.
+    /// Resolved alerts by the time of their resolution; the earliest is dropped first.
     resolved: BTreeSet<(Timestamp, String)>,
 }
 
@@ -107,7 +107,7 @@ impl ActiveAlerts {
         self.all.insert(key, alert);
     }
 
-    /// Updates the alerts of one object to those that fire now.
+    /// Updates the alerts of one object: those in `firing` fire now, and its other alerts are resolved.
     pub fn update(
         &mut self,
         scope: &AlertScope,
@@ -134,7 +134,7 @@ impl ActiveAlerts {
         for (key, firing) in firing {
             match self.all.get_mut(&key) {
                 Some(alert) if alert.resolved_at.is_none() => {
-                    // A clock that was ahead dated it into the future, where no alert begins.
+                    // If the controller's clock was ahead when the alert began, the start lies in the future.
                     let ahead = alert.starts_at > now;
                     alert.starts_at = alert.starts_at.min(now);
                     if ahead || alert.annotations != firing.annotations {
@@ -157,7 +157,7 @@ impl ActiveAlerts {
         changes
     }
 
-    /// Drops alerts whose resolved form has been sent for long enough; returns their keys.
+    /// Drops resolved alerts that have been sent for long enough; returns their keys.
     pub fn expire(&mut self, now: Timestamp) -> Vec<String> {
         let mut dropped = Vec::new();
         while let Some((at, key)) = self.resolved.first().cloned() {
@@ -179,7 +179,7 @@ impl ActiveAlerts {
         dropped
     }
 
-    /// Returns all alerts in the form that is sent now.
+    /// Returns all alerts in Alertmanager's format.
     pub fn to_send(&self, generator_url: &str, now: Timestamp) -> Vec<Alert> {
         self.all
             .values()

@@ -1,7 +1,7 @@
-//! Conversion of manifest labels to Prometheus labels.
+//! Converts manifest labels to Prometheus labels.
 
-/// Returns a manifest label's name in Prometheus' form: `[a-zA-Z_][a-zA-Z0-9_]*`. Alertmanager rejects a
-/// whole request for one `.` or `-`.
+/// Returns a manifest label's name in Prometheus' form: `[a-zA-Z_][a-zA-Z0-9_]*`. Alertmanager rejects a whole
+/// request if the name of a single label contains a `.` or `-`.
 pub fn label_name(name: &str) -> String {
     let mut fit: String = name
         .chars()
@@ -17,8 +17,8 @@ pub fn label_name(name: &str) -> String {
     fit
 }
 
-/// Returns the labels of an alert. Plumb's own win over those of the manifest. Empty ones are left out,
-/// because Alertmanager drops them.
+/// Returns the labels of an alert. Plumb's own labels override those of the manifest. Empty labels are left
+/// out, because Alertmanager drops them.
 pub(super) fn all<'a>(
     ours: impl IntoIterator<Item = (&'a str, String)>,
     manifest: &std::collections::BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! The alerting rules, as functions of statuses and time, and the set of active alerts.
+//! The alerting rules, which are functions of statuses and time, and the set of active alerts.
 
 mod active;
 mod labels;
@@ -116,7 +116,7 @@ pub struct Firing {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// The alerts of one object now, and the next time at which they change without an event.
+/// The alerts of one object now, and the next time at which they must be evaluated even if no event arrives.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outlook {
     /// The alerts that fire.
@@ -132,7 +132,7 @@ impl Outlook {
         self.next = [self.next, other.next].into_iter().flatten().min();
     }
 
-    /// True if `after` has passed since `since`; otherwise records when it will have passed.
+    /// Returns true if `after` has passed since `since`. Otherwise stores in `next` when it will have passed.
     fn lasted(&mut self, since: Timestamp, after: jiff::SignedDuration, now: Timestamp) -> bool {
         if now.duration_since(since) >= after {
             return true;

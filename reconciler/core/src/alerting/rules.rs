@@ -1,4 +1,4 @@
-//! The alerting rules: which alerts fire, from conditions and times alone.
+//! The alerting rules: they decide from conditions and times alone which alerts fire.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,18 @@ use crate::view::CommitVerdict;
 /// The times and counts after which conditions raise alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The time for which a host must be unreachable.
+    /// Time for which a host is unreachable before an alert fires.
     pub unreachable_after: SignedDuration,
-    /// The time for which a commit must wait for approvals alone.
+    /// Time for which a commit waits, only for approvals, before an alert fires.
     pub pending_after: SignedDuration,
-    /// The time for which a host's manifests must be unusable.
+    /// Time for which a host's manifests are unusable before an alert fires.
     pub hold_after: SignedDuration,
-    /// The time for which the repository can't be fetched.
+    /// Time for which the repository can't be fetched before an alert fires.
     pub source_after: SignedDuration,
-    /// The number of failures of one host in a row.
+    /// Number of failures of a host in a row at which an alert fires.
     pub failures: u32,
-    /// The base address of the runbooks: `RUNBOOKS/plumbhostdrifted`. Without it alerts have no `runbook_url`.
+    /// The base address of the runbooks, to which the alert's name is added: `RUNBOOKS/plumbhostdrifted`. If
+    /// `None`, alerts have no `runbook_url`.
     pub runbooks: Option<String>,
 }
 
@@ -50,8 +51,8 @@ pub struct HostSnapshot<'a> {
     pub labels: &'a BTreeMap<String, String>,
 }
 
-/// A commit that isn't accepted. Alerts use `because` alone, which has no text of the commit's author: an
-/// untrusted author must not put text into Plumb's alerts.
+/// A commit that isn't accepted. Alerts show `because` alone, which contains no text of the commit's author:
+/// an untrusted author must not put text into Plumb's alerts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldCommit {
     /// The commit.
@@ -68,21 +69,21 @@ pub struct HeldCommit {
     pub codes: Vec<String>,
     /// The codes and the missing approvals, in Plumb's own words.
     pub because: String,
-    /// The number of commits that wait behind it.
+    /// The number of later commits, which wait for this one.
     pub behind: usize,
     /// The last accepted commit.
     pub accepted: Option<String>,
-    /// The time at which it was first seen.
+    /// The time at which the controller first saw it.
     pub since: Timestamp,
 }
 
 /// The kind of hold of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// It can never be accepted, its signature is missing or unusable, or something else about it is
+    /// The commit can never be accepted, its signature is missing or unusable, or something else about it is
     /// alarming.
     Alarm,
-    /// It only waits for approvals.
+    /// The commit only waits for approvals.
     Waiting,
 }
 
@@ -98,7 +99,8 @@ pub struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// Creates an alert; name, severity, fleet and host identify it.
+    /// Creates an alert. Its labels are its name and severity, the fleet, the host, and the labels of the
+    /// host's manifest.
     fn alert(
         &self,
         name: AlertName,
@@ -168,7 +170,7 @@ impl Rules<'_> {
                             "Plumb leaves what it made there. Run `plumb forget {name}` to end this alert. To remove what Plumb made, add the Host to git again with `state: retired`."
                         ),
                     ));
-                    // A host that isn't contacted has no other known state.
+                    // Plumb doesn't contact a released host, so its other conditions are out of date.
                     return outlook;
                 }
                 Some(AlertName::HostHeld)
@@ -261,8 +263,9 @@ impl Rules<'_> {
         outlook
     }
 
-    /// Returns the alert about the source itself, from its condition `Ready`. An accepted revision that can't
-    /// be loaded (`unloadable`) keeps every host from it, and retrying doesn't help: that is told at once.
+    /// Returns the alert about the source itself, from its condition `Ready`. If an accepted revision can't be
+    /// loaded (`unloadable`), the alert fires at once, because no host gets the revision and a retry doesn't
+    /// help.
     pub fn of_fetch(&self, ready: Option<&Condition>, unloadable: Option<&str>) -> Outlook {
         let mut outlook = Outlook::default();
         let Some(ready) = ready.filter(|ready| ready.status == ConditionStatus::False) else {

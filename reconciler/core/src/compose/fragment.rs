@@ -1,5 +1,5 @@
-//! Fragments: blocks with one set of parameters, as pieces by address. All hosts that use them with the same
-//! parameters share one.
+//! Fragments: resource blocks of one origin, split into pieces by address. All hosts that use a profile with
+//! the same parameters share one fragment.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -14,17 +14,17 @@ use crate::manifest::{Manifests, Problems, Profile, TYPES, code, mapping, unsupp
 use crate::render::{Context, NamesRead, is_expression};
 use crate::resolve::Built;
 
-/// The origin of a piece: the scope of its expressions, and its name in `explain`.
+/// The origin of a piece: it decides which variables the piece's expressions can read.
 #[derive(Debug)]
 pub(crate) struct Scope {
-    /// The name of the origin: `profile metrics`, `fleet.yaml`, `host linda`.
+    /// The name of the origin in `plumb explain`: `profile metrics`, `fleet.yaml`, `host linda`.
     pub(crate) by: Arc<str>,
-    /// The key and the parameters, if the origin is a profile.
+    /// The key and parameters of the profile instance; `None` if the origin isn't a profile.
     pub(crate) instance: Option<(Arc<str>, Jinja)>,
 }
 
 impl Scope {
-    /// Returns the context of expressions.
+    /// Creates the context in which expressions of this origin are evaluated.
     pub(crate) fn context(&self, host: &Jinja, fleet: Option<&Jinja>) -> Context {
         Context::new(
             host,
@@ -34,20 +34,22 @@ impl Scope {
     }
 }
 
-/// The fields that one block sets at one address.
+/// The fields that one block sets for the resource at one address.
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub(crate) address: AnyAddress,
     pub(crate) priority: Priority,
-    /// The place of the address in the file.
+    /// The position of the address in the file.
     pub(crate) span: Span,
     pub(crate) fields: Arc<Map>,
     pub(crate) scope: Arc<Scope>,
-    /// The names that its expressions read.
+    /// The variables that the expressions of the piece read.
     pub(crate) uses: NamesRead,
-    /// True if it may name a composite: the parts of that composite depend on the host.
+    /// True if a reference in the piece may name a composite. It is replaced by the composite's parts, which
+    /// differ between hosts.
     names_composites: bool,
-    /// The finished resource, if no other piece has the address and no fact of the host is used.
+    /// The built resource, if [`Self::is_shared`]. All hosts on which no other piece has the address share
+    /// it.
     pub(crate) built: OnceLock<Result<Arc<Built>, Problems>>,
 }
 
@@ -72,13 +74,13 @@ impl Piece {
         }
     }
 
-    /// True if it gives the same result on every host.
+    /// True if the piece gives the same resource on every host.
     pub(crate) fn is_shared(&self) -> bool {
         self.uses.is_shared() && !self.names_composites
     }
 }
 
-/// True if a field that refers to other resources holds a composite's address, or an expression.
+/// True if a field that refers to other resources contains a composite's address, or an expression.
 fn names_composites(address: &AnyAddress, fields: &Map) -> bool {
     let AnyKind::Primitive(kind) = address.kind() else {
         return false;
@@ -93,7 +95,7 @@ fn names_composites(address: &AnyAddress, fields: &Map) -> bool {
         .any(|text| text.contains("{{") || matches!(text.parse(), Ok(AnyAddress::Composite(_))))
 }
 
-/// A resource whose name depends on the host.
+/// A resource whose name contains an expression that reads facts of the host or the fleet.
 #[derive(Debug)]
 pub(crate) struct DynamicResource {
     kind: AnyKind,
@@ -102,18 +104,18 @@ pub(crate) struct DynamicResource {
     priority: Priority,
 }
 
-/// The pieces of some blocks.
+/// The pieces of the blocks of one origin.
 #[derive(Debug)]
 pub(crate) struct Fragment {
     pub(crate) pieces: Vec<Piece>,
     late: Vec<DynamicResource>,
     scope: Arc<Scope>,
-    /// The parameters, if it belongs to a profile.
+    /// The parameters of the profile; `None` if the blocks aren't a profile's.
     pub(crate) params: Option<Params>,
 }
 
 impl Fragment {
-    /// Reads blocks. [`Fragment::late`] adds the resources whose names depend on the host.
+    /// Reads blocks into pieces. [`Fragment::late`] returns the resources whose names depend on the host.
     pub(crate) fn new(
         manifests: &Manifests,
         blocks: &[Block],
@@ -223,7 +225,7 @@ impl Fragment {
         })
     }
 
-    /// Returns the pieces whose names depend on the host.
+    /// Returns the pieces whose names depend on the host, for this host.
     pub(crate) fn late(
         &self,
         manifests: &Manifests,
@@ -255,7 +257,7 @@ impl Fragment {
     }
 }
 
-/// Returns the errors that blocks have with any parameters: unknown types.
+/// Returns the errors in blocks that parameters can't change: unknown resource types.
 pub(crate) fn check_types(blocks: &[Block]) -> Vec<Diagnostic> {
     let types = blocks
         .iter()
@@ -283,7 +285,7 @@ fn unknown_type(name: &str, span: &Span) -> Diagnostic {
     }
 }
 
-/// The profile, key and parameters of a fragment.
+/// The cache key of a profile's fragment; `params` is the parameters as text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct FragmentKey {
     profile: Arc<str>,
@@ -294,7 +296,7 @@ struct FragmentKey {
 /// A fragment, or the errors of its blocks.
 pub(crate) type FragmentResult = Result<Arc<Fragment>, Vec<Diagnostic>>;
 
-/// The fragments of a revision.
+/// A cache of the fragments that the hosts of a revision share.
 #[derive(Debug, Default)]
 pub(crate) struct Fragments {
     profiles: RwLock<HashMap<FragmentKey, FragmentResult>>,
@@ -302,7 +304,7 @@ pub(crate) struct Fragments {
 }
 
 impl Fragments {
-    /// Returns a profile's blocks with these parameters.
+    /// Returns the fragment of a profile with these parameters; creates it at the first call.
     pub(crate) fn of_profile(
         &self,
         manifests: &Manifests,
@@ -333,7 +335,7 @@ impl Fragments {
                 ..fragment
             })
         });
-        // Two threads may have made it; the first result stays, so that all hosts share it.
+        // Another thread may have created it too. The first result stays, so that all hosts share it.
         self.profiles
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -342,7 +344,7 @@ impl Fragments {
             .clone()
     }
 
-    /// Returns the blocks of `Fleet.hostDefaults`.
+    /// Returns the fragment of `Fleet.hostDefaults`; creates it at the first call.
     pub(crate) fn of_defaults(&self, manifests: &Manifests) -> FragmentResult {
         let make = || {
             let Ok(fleet) = &manifests.fleet else {

@@ -1,4 +1,4 @@
-//! The gathering of a host's pieces, by address.
+//! Gathers all pieces of a host by address.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,28 +15,29 @@ use crate::manifest::{
 };
 use crate::resolve::{BuildContext, composite};
 
-/// The sources of one host's pieces: fragments shared with other hosts, and its own.
+/// The fragments that a host's pieces come from, and the pieces whose names depend on the host.
 pub(crate) struct PieceSources {
     fragments: Vec<Arc<Fragment>>,
     late: Vec<Piece>,
 }
 
-/// A host's pieces in order of address, with the parts of composites, and the resources that patches changed.
+/// A host's pieces in order of address, including the parts of composites, and the resources that patches
+/// changed.
 pub(crate) struct Composed<'a> {
     pieces: Vec<&'a Piece>,
     patched: &'a Patched,
     expansion: &'a Expansion,
 }
 
-/// Everything that defines one address.
+/// Everything that defines the resource at one address.
 pub(crate) enum Slot<'s, 'a> {
-    /// Pieces that must be merged.
+    /// The pieces at the address, which must be merged.
     Pieces(&'s [&'a Piece]),
-    /// Fields from a patch, above the parts at the same address.
+    /// A patched resource. Its fields override those of parts at the same address.
     Patched {
-        /// The patched resource.
+        /// The resource after all patches.
         resource: &'s super::patch::PatchedResource,
-        /// The pieces of parts at the same address.
+        /// The pieces at the same address that are parts of composites.
         parts: &'s [&'a Piece],
     },
 }
@@ -93,7 +94,8 @@ impl PieceSources {
     }
 }
 
-/// Composes a host and passes the result to `then`; the pieces borrow from the host's fragments.
+/// Composes a host and passes the result to `then`. The result borrows from fragments that live only during
+/// the call.
 pub(crate) fn compose<T>(
     manifests: &Manifests,
     host: &Host,
@@ -142,7 +144,7 @@ pub(crate) fn compose<T>(
     }
 }
 
-/// Expands the composites among some pieces.
+/// Expands the composites among the pieces.
 fn expand(
     manifests: &Manifests,
     host: &Host,
@@ -191,7 +193,7 @@ fn expand(
     })
 }
 
-/// Removes the resources that the host's `remove` lists.
+/// Removes the pieces at the addresses that the host's `remove` lists.
 fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems) -> Removed<'h> {
     let mut removed = Removed::default();
     for (layer, node) in &host.remove {
@@ -212,7 +214,7 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
                             .hint("remove one of the two"),
                     );
                 } else if there.is_empty() && *layer == Layer::Host {
-                    // It may be a part of a composite.
+                    // The address may belong to a part of a composite, which isn't expanded yet.
                     removed.absent.push((&node.span, address.clone()));
                 }
                 removed.addresses.insert(address);
@@ -242,7 +244,7 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
 #[derive(Default)]
 struct Removed<'h> {
     addresses: BTreeSet<AnyAddress>,
-    /// Addresses that no piece has, with their places in the file.
+    /// Addresses that no piece has, with their positions in the file. They may belong to parts of composites.
     absent: Vec<(&'h Span, AnyAddress)>,
 }
 
@@ -272,7 +274,7 @@ fn nothing<'a>(span: &Span, what: &str, all: impl Iterator<Item = &'a AnyAddress
 }
 
 impl<'a> Composed<'a> {
-    /// Returns everything that defines each address, composites included.
+    /// Returns each address with everything that defines its resource, composites included.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (&AnyAddress, Slot<'_, 'a>)> {
         let untouched = self
             .pieces
@@ -281,7 +283,7 @@ impl<'a> Composed<'a> {
                 let address = &pieces[0].address;
                 let slot = match self.patched.at(address) {
                     PatchState::Untouched => pieces,
-                    // A patch removes the fields of manifests; the parts of a composite stay.
+                    // The patch removes the fields that manifests set; the parts of composites stay.
                     PatchState::Removed => parts_of(pieces),
                     PatchState::Changed => &[],
                 };
@@ -301,7 +303,7 @@ impl<'a> Composed<'a> {
         untouched.chain(patched)
     }
 
-    /// Returns the parts of the host's composites.
+    /// Returns the expansion of the host's composites.
     pub(crate) fn expansion(&self) -> &'a Expansion {
         self.expansion
     }
@@ -312,7 +314,7 @@ impl<'a> Composed<'a> {
     }
 }
 
-/// Returns the pieces of parts among those of one address; they come last.
+/// Returns the pieces of one address that are parts of composites. They follow all other pieces.
 fn parts_of<'s, 'a>(pieces: &'s [&'a Piece]) -> &'s [&'a Piece] {
     let from = pieces.partition_point(|piece| piece.priority != Priority::Parts);
     &pieces[from..]

@@ -1,4 +1,4 @@
-//! The profiles of a host: each has a key and parameters.
+//! Profile instances of a host: follows the includes and computes the parameters of each instance.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,22 +12,23 @@ use super::params::{From, ParamForm, Params, RenderedParams, settle};
 use crate::manifest::{Host, Layer, Manifests, ObjectId, Problems, Profile, code, include};
 use crate::render::{Context, has_expression};
 
-/// A profile on a host.
+/// A profile with parameters on a host.
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
-    /// The key on the host.
+    /// The instance's key on the host.
     pub(crate) key: Arc<str>,
     pub(crate) profile: Arc<Profile>,
     pub(crate) params: Params,
-    /// Its blocks with these parameters, shared with other hosts.
+    /// The profile's blocks with these parameters, shared with other hosts.
     pub(crate) fragment: FragmentResult,
-    /// True if its resources are on the host: its `when` and that of an including profile hold.
+    /// True if the host gets the instance's resources: the profile's `when` is true, and the host or an
+    /// active instance requests it.
     pub(crate) active: bool,
-    /// The places that ask for it, for `explain`.
+    /// All requests for the instance, for `plumb explain`.
     pub(crate) reached: Vec<InstanceSource>,
 }
 
-/// A place that asks for an instance.
+/// A request for an instance: from the instance `by`, which includes it, or from the host if `by` is `None`.
 #[derive(Debug, Clone)]
 pub(crate) struct InstanceSource {
     pub(crate) by: Option<Arc<str>>,
@@ -35,13 +36,13 @@ pub(crate) struct InstanceSource {
 }
 
 impl Instance {
-    /// Returns the context of expressions.
+    /// Creates the context in which the instance's expressions are evaluated.
     pub(crate) fn context(&self, host: &Jinja, fleet: Option<&Jinja>) -> Context {
         Context::new(host, Some((&self.key, &self.params.value)), fleet)
     }
 }
 
-/// An instance whose parameters aren't complete yet.
+/// An instance whose requests aren't all known yet.
 struct PartialInstance {
     profile: Arc<Profile>,
     given: Vec<(RenderedParams, bool)>,
@@ -53,15 +54,17 @@ struct InstanceWalk<'a> {
     manifests: &'a Manifests,
     host: &'a Host,
     value: &'a Jinja,
-    /// Keyed by the profile's place in the order of includes, then by key: including profiles come first.
+    /// Keyed by the profile's position in the order of includes, then by instance key. Including profiles are
+    /// settled before included profiles.
     pending: BTreeMap<(usize, Arc<str>), PartialInstance>,
     keys: BTreeMap<Arc<str>, (Arc<str>, Span)>,
-    /// Keys in the host's `remove`, with true if an instance with the key was found.
+    /// Profile keys in the host's `remove`. The flag is true once a request for the key was found and
+    /// ignored.
     removed: BTreeMap<String, (Span, Layer, bool)>,
     problems: Problems,
 }
 
-/// Returns the profiles of a host; included profiles come before those that include them.
+/// Returns the profile instances of a host. Included profiles precede the profiles that include them.
 pub(crate) fn instances(
     manifests: &Manifests,
     host: &Host,
@@ -121,7 +124,7 @@ fn nothing_to_remove<'a>(
     }
 }
 
-/// Returns the kind of these parameters: literal or made of expressions.
+/// Returns whether the parameters are literal or made of expressions.
 fn form_of(params: &Map) -> ParamForm {
     if params.iter().any(|entry| has_expression(&entry.value)) {
         ParamForm::Rendered
@@ -136,7 +139,7 @@ impl InstanceWalk<'_> {
         for (layer, profiles) in &self.host.profiles {
             for entry in profiles.iter() {
                 let mut diagnostics = Vec::new();
-                // A key keeps the profile that any layer sets with `of`.
+                // If any layer names a profile with `of`, the key means that profile in every layer.
                 let of = self.of_any_layer(&entry.key.text);
                 let Some(mut wanted) = include(entry, &mut diagnostics) else {
                     self.problems.diagnostics.extend(diagnostics);
@@ -263,8 +266,8 @@ impl InstanceWalk<'_> {
         pending.active |= active;
     }
 
-    /// Settles an instance's parameters once all its requests are known, and requests the profiles that it
-    /// includes.
+    /// Computes an instance's parameters once all requests for it are known, and requests the profiles that
+    /// it includes.
     fn settle(&mut self, key: Arc<str>, pending: PartialInstance) -> Option<Instance> {
         let PartialInstance {
             profile,
@@ -272,7 +275,7 @@ impl InstanceWalk<'_> {
             reached,
             active,
         } = pending;
-        // Requests by profiles whose `when` is false count only if there are no others.
+        // Parameters from inactive instances count only if no active instance requests this one.
         let given: Vec<RenderedParams> = given
             .into_iter()
             .filter(|(_, counts)| *counts || !active)
@@ -327,12 +330,12 @@ impl InstanceWalk<'_> {
                 Err(diagnostics) => self.problems.diagnostics.extend(diagnostics),
             }
         }
-        // Errors of the blocks concern this host's resources only; other hosts may still read its facts.
+        // An error in the blocks affects only this host's resources. Other hosts may still read its facts.
         let fragment = self
             .manifests
             .fragments
             .of_profile(self.manifests, &profile, &key, &params);
-        // The fragment's own parameters are equal, and all hosts that use it share them.
+        // The fragment has equal parameters. Use those, so that all hosts share one copy.
         let shared = fragment
             .as_ref()
             .ok()
@@ -360,7 +363,7 @@ impl InstanceWalk<'_> {
         }
     }
 
-    /// Settles the parameters, with the expressions of declared defaults evaluated for this host.
+    /// Computes the parameters. Expressions in declared defaults are evaluated for this host.
     fn with_defaults(
         &self,
         profile: &Arc<Profile>,

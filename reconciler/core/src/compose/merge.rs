@@ -1,4 +1,4 @@
-//! The merge of one resource's pieces into fields.
+//! Merges the pieces at one address into the fields of one resource.
 
 use plumb_api::AnyAddress;
 use plumb_document::{Diagnostic, Key, Node};
@@ -8,7 +8,7 @@ use super::fragment::Piece;
 use crate::manifest::code;
 use crate::render::has_expression;
 
-/// A field's value in one piece.
+/// The value that one piece sets for a field.
 #[derive(Debug, Clone)]
 pub(crate) struct Pick<'a> {
     pub(crate) key: Key,
@@ -16,21 +16,22 @@ pub(crate) struct Pick<'a> {
     pub(crate) piece: &'a Piece,
 }
 
-/// A field after the merge of all pieces.
+/// A field of the merged resource.
 #[derive(Debug, Clone)]
 pub(crate) struct Field<'a> {
     pub(crate) name: std::sync::Arc<str>,
     pub(crate) says: FieldValues<'a>,
-    /// The overridden values of lower priority, for `explain`.
+    /// The values of lower priority that were overridden, for `plumb explain`.
     pub(crate) under: Vec<Pick<'a>>,
 }
 
 /// The values that decide a field.
 #[derive(Debug, Clone)]
 pub(crate) enum FieldValues<'a> {
-    /// One value. The others have the same priority and hold expressions; rendering shows if they agree.
+    /// The value with the highest priority. The list has other values of the same priority that can't be
+    /// compared before rendering, because of expressions. After rendering they must equal the value.
     One(Pick<'a>, Vec<Pick<'a>>),
-    /// A set: the union of these values.
+    /// The union of these sets.
     Union(Vec<Pick<'a>>),
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diag
             .max()
             .unwrap_or(Priority::Resources);
         if sets.contains(&&*name) {
-            // `force` replaces the whole set; the other priorities unite.
+            // A set under `force` replaces all others; sets of other priorities are united.
             let (deciding, under): (Vec<_>, Vec<_>) = picks
                 .into_iter()
                 .partition(|pick| highest < Priority::Force || pick.piece.priority == highest);
@@ -135,12 +136,12 @@ pub(crate) fn merge<'a>(pieces: &[&'a Piece]) -> Result<Vec<Field<'a>>, Vec<Diag
     }
 }
 
-/// True if the content is rendered, so that it can't be compared before that.
+/// True if the field is a `content` that is a template or a file, whose text is only known after rendering.
 fn is_template(pick: &Pick<'_>) -> bool {
     &*pick.key.text == "content" && pick.node.as_map().is_some()
 }
 
-/// Returns the error about two pieces that set one field, with a line that would decide.
+/// Creates the error about two pieces that set a field to different values, with a hint how to resolve it.
 pub(crate) fn conflict(address: &AnyAddress, first: &Pick<'_>, second: &Pick<'_>) -> Diagnostic {
     let name = &first.key.text;
     let diagnostic = Diagnostic::error(

@@ -1,9 +1,9 @@
-//! Composition: everything that defines a host, combined by priority.
+//! Composition: combines everything that defines a host, by priority.
 //!
-//! A *block* is one priority's resources in one file. A *fragment* is a profile's blocks with one set of
-//! parameters; hosts that use it with the same parameters share it. A *piece* is the fields that one block
-//! sets at one address. [`compose`] gathers a host's pieces by address; [`merge`] combines them into one
-//! resource's fields.
+//! A *block* holds the resources of one priority in one file. A *fragment* holds a profile's blocks with one
+//! set of parameters; hosts that use the profile with the same parameters share it. A *piece* holds the
+//! fields that one block sets at one address. [`compose`] gathers a host's pieces by address; `merge`
+//! combines them into the fields of one resource.
 
 mod fragment;
 mod gather;
@@ -28,21 +28,21 @@ pub(crate) use merge::{Field, FieldValues, Pick, conflict, merge};
 pub(crate) use params::{ParamsCache, check_declarations};
 pub(crate) use patch::PatchedResource;
 
-/// The priority of a value: the highest one decides a field.
+/// The priority of a value. For each field the value with the highest priority wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Priority {
-    /// The parts of composites: below every value of a manifest.
+    /// A part of a composite: lower than any value in a manifest.
     Parts,
-    /// `defaults`, and everything of `Fleet.hostDefaults` except its `force`.
+    /// A value under `defaults`, or anywhere in `Fleet.hostDefaults` except under its `force`.
     Defaults,
-    /// `resources`.
+    /// A value under `resources` of a host or profile.
     Resources,
-    /// `force`.
+    /// A value under `force`.
     Force,
 }
 
 impl Priority {
-    /// Returns the priority of a block of a host or a profile.
+    /// Returns the priority of a block of a host or profile; `None` if the field isn't a block.
     pub(crate) fn own(field: &str) -> Option<Self> {
         match field {
             "defaults" => Some(Self::Defaults),
@@ -52,7 +52,7 @@ impl Priority {
         }
     }
 
-    /// Returns the priority of a block of `Fleet.hostDefaults`.
+    /// Returns the priority of a block of `Fleet.hostDefaults`; `None` if the field isn't a block.
     pub(crate) fn of_defaults(field: &str) -> Option<Self> {
         match Self::own(field)? {
             Self::Force => Some(Self::Force),
@@ -71,7 +71,7 @@ impl fmt::Display for Priority {
     }
 }
 
-/// One priority's resources in one file: type → name → fields.
+/// The resources of one priority in one file: type → name → fields.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     pub(crate) priority: Priority,
@@ -79,7 +79,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Returns the blocks of a spec.
+    /// Returns the blocks of a spec. `priority` returns the priority of a field; `None` if it isn't a block.
     pub(crate) fn all(spec: &Map, priority: impl Fn(&str) -> Option<Priority>) -> Vec<Self> {
         spec.iter()
             .filter_map(|entry| {
@@ -92,8 +92,8 @@ impl Block {
     }
 }
 
-/// Orders profiles so that each comes before the profiles that it includes. A profile with a cycle of
-/// includes, or with an unknown include, becomes broken.
+/// Returns positions for an order in which each profile precedes the profiles that it includes. Profiles that
+/// include an unknown profile, or each other in a circle, become broken.
 pub(crate) fn order(
     profiles: &mut BTreeMap<Arc<str>, Result<Arc<Profile>, Broken>>,
 ) -> BTreeMap<Arc<str>, usize> {
@@ -196,7 +196,7 @@ fn walk(
     finished.push(name.clone());
 }
 
-/// Returns the error about an unknown profile.
+/// Creates the error about an unknown profile.
 pub(crate) fn no_profile<'a>(
     all: impl Iterator<Item = &'a Arc<str>>,
     name: &str,
@@ -215,15 +215,16 @@ pub(crate) fn no_profile<'a>(
     }
 }
 
-/// The context of expressions in phase 2, without their own parameters.
+/// The variables of a host's expressions when resources are rendered (phase 2), except a profile's
+/// parameters.
 pub(crate) struct HostContext<'a> {
     pub(crate) host: &'a minijinja::Value,
     pub(crate) fleet: &'a minijinja::Value,
-    /// The objects with errors that rendering read.
+    /// The record of the objects with errors that rendering read.
     pub(crate) reads: &'a BrokenReads,
 }
 
-/// Returns the map of a node, or an empty one for null.
+/// Returns the node's mapping, or an empty one for null; `None` for any other value.
 pub(crate) fn fields_of(node: &Node) -> Option<Arc<Map>> {
     match &node.value {
         Value::Map(map) => Some(map.clone()),

@@ -10,7 +10,7 @@ use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, closest};
 use crate::manifest::{Layer, Profile, code};
 use crate::render::{from_node, has_expression};
 
-/// The parameters from one place, rendered.
+/// The rendered parameters that one source gives to an instance.
 #[derive(Debug, Clone)]
 pub(super) struct RenderedParams {
     pub(super) from: From,
@@ -18,24 +18,24 @@ pub(super) struct RenderedParams {
     pub(super) form: ParamForm,
 }
 
-/// The kind of parameters: literal or made of expressions.
+/// The form of parameters in the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ParamForm {
-    /// Literal: the same map gives the same parameters to every host.
+    /// Literal: every host gets the same parameters from the same map.
     Written,
-    /// Made of expressions, for one host.
+    /// With expressions, which were evaluated for one host.
     Rendered,
 }
 
-/// A cache of settled parameters, for the many hosts that give none of their own.
+/// A cache of computed parameters, for the many hosts that give none of their own.
 #[derive(Debug, Default)]
 pub(crate) struct ParamsCache(RwLock<HashMap<ParamsKey, CachedParams>>);
 
-/// Settled parameters, with the maps that they come from.
+/// Computed parameters, and the maps that they were computed from.
 type CachedParams = (Vec<Arc<Map>>, Params);
 
-/// A profile and the addresses in memory of the maps that give it parameters. The cache keeps the maps, so
-/// that no other map gets the same address.
+/// A profile, and the memory addresses of the maps that give it parameters. The cache keeps those maps, so
+/// that no other map can get the same address.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ParamsKey {
     profile: Arc<str>,
@@ -43,7 +43,7 @@ struct ParamsKey {
 }
 
 impl ParamsCache {
-    /// Does the same as the function [`settle`], once for the same maps.
+    /// Returns the same as the function [`settle`], but calls it only once for the same maps.
     pub(super) fn settle(
         &self,
         profile: &Profile,
@@ -86,8 +86,8 @@ impl ParamsCache {
     }
 }
 
-/// The source of parameters, by precedence: a host's override those of includes, which override the fleet's
-/// defaults.
+/// The source of parameters, in ascending precedence: a host's parameters override those of an including
+/// profile, which override those of the fleet's defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum From {
     Defaults,
@@ -109,11 +109,12 @@ impl std::convert::From<Layer> for From {
 pub(crate) struct Params {
     pub(crate) map: Arc<Map>,
     pub(crate) value: Jinja,
-    /// The same as text: equal parameters have equal texts.
+    /// The parameters as JSON: equal parameters have equal texts.
     pub(crate) text: Arc<str>,
 }
 
-/// Combines the parameters of one instance. `used` is the place that names the instance.
+/// Combines the parameters that all sources give to one instance, and checks them. `used` is the position of
+/// the first request for the instance.
 pub(super) fn settle(
     profile: &Profile,
     given: &[RenderedParams],
@@ -176,7 +177,7 @@ pub(super) fn settle(
 }
 
 fn text_of(map: &Map) -> String {
-    // Parameters are in order of name, so equal values have one text.
+    // Parameters are sorted by name, so equal parameters have equal texts.
     serde_json::to_string(
         &map.iter()
             .map(|entry| (&*entry.key.text, &entry.value))
@@ -208,7 +209,8 @@ fn unknown(profile: &Profile, given: &[RenderedParams]) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// Returns the value of a parameter from the source with the highest precedence; equal sources must agree.
+/// Returns a parameter's value from the source with the highest precedence. Two sources of the same
+/// precedence must give equal values.
 fn choose<'a>(
     name: &str,
     given: &'a [RenderedParams],
@@ -282,7 +284,7 @@ pub(crate) fn check_declarations(profile: &Profile) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// Returns the error of a parameter's value.
+/// Returns an error if the value doesn't match the parameter's declaration.
 fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
     let wrong = |message: String| Some(Diagnostic::error(code::PARAMETER, &node.span, message));
     let fits = match param.param_type {

@@ -1,8 +1,8 @@
-//! JSON Patch (RFC 6902) on a host's composed, not yet rendered resources.
+//! JSON Patch (RFC 6902): patches a host's composed resources before they are rendered.
 //!
-//! The document is `/resources/TYPE/NAME/FIELD…`. A patch belongs to the host: expressions in its values have
-//! the scope of the host's own resources. They are evaluated before the value is inserted, because the
-//! surrounding fields may have the scope of a profile.
+//! Paths have the form `/resources/TYPE/NAME/FIELD…`. Expressions in the values of a patch can read what the
+//! host's own resources can read. They are evaluated before the value is inserted, because the surrounding
+//! fields may belong to a profile, whose expressions read other variables.
 
 mod tree;
 
@@ -19,18 +19,18 @@ use super::{HostContext, fields_of};
 use crate::manifest::{Host, Manifests, closest_address, code};
 use crate::render::has_expression;
 
-/// The resources that patches touched; `None` for a removed one.
+/// The resources that patches touched; `None` for a resource that a patch removed.
 #[derive(Debug, Default)]
 pub(crate) struct Patched(BTreeMap<AnyAddress, Option<PatchedResource>>);
 
-/// The state of an address after the patches.
+/// The effect of all patches on the resource at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PatchState {
-    /// No patch touched it.
+    /// No patch touched the resource.
     Untouched,
     /// A patch removed all fields that manifests set.
     Removed,
-    /// A patch changed its fields.
+    /// A patch changed the resource.
     Changed,
 }
 
@@ -46,12 +46,12 @@ pub(crate) struct PatchedResource {
 pub(crate) struct PatchedField {
     pub(crate) key: Key,
     pub(crate) node: Node,
-    /// The scope of its expressions.
+    /// The scope in which the field's expressions are evaluated.
     pub(crate) scope: Arc<Scope>,
 }
 
 impl Patched {
-    /// Returns the state of an address after the patches.
+    /// Returns the effect of all patches on the resource at an address.
     pub(crate) fn at(&self, address: &AnyAddress) -> PatchState {
         match self.0.get(address) {
             None => PatchState::Untouched,
@@ -60,7 +60,7 @@ impl Patched {
         }
     }
 
-    /// Returns the touched resources that still exist.
+    /// Returns the touched resources that no patch removed.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&AnyAddress, &PatchedResource)> {
         self.0
             .iter()
@@ -68,7 +68,7 @@ impl Patched {
     }
 }
 
-/// One operation of a patch, without its value.
+/// One operation of a patch, without its `value`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Operation {
@@ -89,14 +89,14 @@ enum Op {
     Test,
 }
 
-/// The target of a pointer.
+/// The resource, field and path within the field that a JSON Pointer names.
 struct PointerTarget {
     address: AnyAddress,
     field: Option<String>,
     rest: Vec<String>,
 }
 
-/// Applies a host's patches in order, up to the first one that fails.
+/// Applies a host's patches in order, and stops at the first patch that fails.
 pub(super) fn apply(
     manifests: &Manifests,
     host: &Host,
@@ -134,7 +134,7 @@ fn wrong(span: &Span, message: impl Into<String>) -> Vec<Diagnostic> {
 impl PatchContext<'_> {
     fn operation(&mut self, node: &Node) -> Result<(), Vec<Diagnostic>> {
         let value = node.get("value");
-        // The value stays a tree: it has no type until it is inserted.
+        // `value` isn't decoded: it has no type until it is inserted.
         let head: Map = node
             .as_map()
             .into_iter()
@@ -202,7 +202,8 @@ impl PatchContext<'_> {
         }
     }
 
-    /// Evaluates a value's expressions, so that it doesn't depend on the scope of its new place.
+    /// Evaluates the expressions in a value in `scope`, so that the value can move to a field with another
+    /// scope.
     fn spoken(&self, node: &Node, scope: &Scope) -> Result<Node, Vec<Diagnostic>> {
         if has_expression(node) {
             self.manifests.engine.render(
@@ -253,7 +254,7 @@ impl PatchContext<'_> {
         }
     }
 
-    /// Loads the resource at an address with the patches so far; `None` if there is none.
+    /// Returns the resource at an address with the patches applied so far; `None` if there is none.
     fn load(
         &mut self,
         address: &AnyAddress,
@@ -339,7 +340,7 @@ impl PatchContext<'_> {
         }
     }
 
-    /// Returns the value at a target, as written.
+    /// Returns the value at a target, with unevaluated expressions.
     fn get(&mut self, target: &PointerTarget, span: &Span) -> Result<Node, Vec<Diagnostic>> {
         self.find(target, span).map(|(node, _)| node)
     }

@@ -9,7 +9,7 @@ use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
 const CONFIGURATION: &str = "/etc/ssh/sshd_config.d/10-plumb-keys.conf";
 
-/// Expands each resource into a file of its own; sshd's configuration is one for all.
+/// Expands each resource into a file of its own. All resources share one configuration file of sshd.
 pub(super) fn expand(
     all: &[TypedResource<'_, AuthorizedKeysSpec>],
     _: &ExpandContext<'_>,

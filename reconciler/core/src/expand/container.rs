@@ -1,4 +1,4 @@
-//! `container`: expands into a quadlet of podman and its service.
+//! `container`: expands into a podman quadlet and its service.
 
 use std::fmt::Write as _;
 
@@ -35,7 +35,7 @@ fn parts(name: &str, spec: &ContainerSpec) -> Vec<Part> {
         .field("group", "root")
         .field("mode", "0644")
         .field("after", vec!["package:podman"]);
-    // systemd makes the service of a quadlet when it reads its units again.
+    // systemd generates the service of a quadlet at `daemon-reload`.
     let command = Part::new(Kind::Command, &reload)
         .field("run", vec!["/usr/bin/systemctl", "daemon-reload"])
         .field("refreshOn", vec![format!("file:{path}")]);

@@ -1,4 +1,4 @@
-//! The facts that an expander may read, beside the specs.
+//! The facts that the expansion of a composite may read besides its spec.
 
 use std::sync::Arc;
 
@@ -9,24 +9,24 @@ use plumb_api::resource::Problem;
 use crate::manifest::{Host, HostFacts, HostNetwork, Manifests, ObjectId, endpoint_address};
 use crate::render::BrokenReads;
 
-/// The host that composites expand for, and the fleet, as the manifests describe them.
+/// The host whose composites are expanded, and its fleet, as the manifests describe them.
 #[derive(Clone, Copy)]
 pub(crate) struct ExpandContext<'a> {
     pub(crate) manifests: &'a Manifests,
     pub(crate) host: &'a Host,
     pub(crate) facts: &'a HostFacts,
-    /// The objects with errors whose facts an expander asked for; they hold the host.
+    /// Records the objects with errors whose facts an expander requests. The host is held because of them.
     pub(crate) reads: &'a BrokenReads,
 }
 
-/// A host of the fleet, whose facts are known.
+/// A host of the fleet whose facts are known.
 pub(super) struct FleetHost<'a> {
     pub(super) facts: &'a HostFacts,
     pub(super) host: &'a Host,
 }
 
 impl<'a> ExpandContext<'a> {
-    /// Returns the host's own name, without its domain unless the manifest writes one.
+    /// Returns the host's name. It includes the domain only if `hostname` in the manifest does.
     pub(super) fn hostname(&self) -> &'a str {
         hostname(self.facts, self.host)
     }
@@ -36,7 +36,8 @@ impl<'a> ExpandContext<'a> {
         self.manifests.facts.domain.as_deref()
     }
 
-    /// Returns the release of Debian that the manifest names.
+    /// Returns the major version of Debian that the manifest names; `None` if it names none or another
+    /// system.
     pub(super) fn debian(&self) -> Option<u32> {
         let os = self.host.spec.os.as_ref();
         let debian = os.filter(|os| os.family == OsFamily::Debian)?;
@@ -48,13 +49,13 @@ impl<'a> ExpandContext<'a> {
         self.debian().is_some_and(|known| known >= release)
     }
 
-    /// Returns the users that Plumb connects as.
+    /// Returns the users as which Plumb connects to the host.
     pub(super) fn connect_users(&self) -> impl Iterator<Item = &'a str> {
         let ways = self.host.spec.connect.iter();
         ways.map(|way| way.user.as_deref().unwrap_or("root"))
     }
 
-    /// Returns the host's addresses in these networks.
+    /// Returns the host's addresses in these networks. Fails if the host has no address in one of them.
     pub(super) fn addresses(&self, on: &[String]) -> Result<Vec<String>, Problem> {
         let mut all = Vec::new();
         for name in on {
@@ -73,7 +74,8 @@ impl<'a> ExpandContext<'a> {
         Ok(all)
     }
 
-    /// Returns the address to listen on in these networks: all interfaces, unless there is exactly one.
+    /// Returns the `ADDRESS:PORT` to listen on. If `on` is exactly one network, it is the host's address
+    /// there; otherwise the address is left out, which means all interfaces.
     pub(super) fn listen(&self, on: &[String], port: u16) -> Result<String, Problem> {
         self.addresses(on)?;
         let address = match on {
@@ -91,7 +93,8 @@ impl<'a> ExpandContext<'a> {
         })
     }
 
-    /// Returns the hosts of the fleet in order of name, without those that leave it.
+    /// Returns all hosts of the fleet except retired hosts, in order of name. Hosts with errors are recorded
+    /// in `reads`.
     pub(super) fn fleet(&self) -> Vec<FleetHost<'a>> {
         let mut known = Vec::new();
         for (name, facts) in &self.manifests.facts.hosts {
@@ -106,7 +109,8 @@ impl<'a> ExpandContext<'a> {
         known
     }
 
-    /// Returns the address and port of an endpoint; `None` if its host has errors, which are told there.
+    /// Returns the address and port of an endpoint; `None` if its host has errors, which is recorded in
+    /// `reads`.
     pub(super) fn endpoint(
         &self,
         field: &'static str,
@@ -127,7 +131,7 @@ impl<'a> ExpandContext<'a> {
         Ok(address)
     }
 
-    /// True if another system gives the addresses of this network.
+    /// True if the network is an overlay, whose addresses another system assigns.
     pub(super) fn is_overlay(&self, network: &str) -> bool {
         let known = self.manifests.networks.get(network);
         known.is_some_and(|known| {
@@ -137,7 +141,7 @@ impl<'a> ExpandContext<'a> {
         })
     }
 
-    /// Returns the files of the repository that a path names; its last part may have `*`.
+    /// Returns the repository's files that match a path, in which `*` stands for anything but `/`.
     pub(super) fn files(&self, path: &str) -> Vec<Arc<str>> {
         let Some((before, after)) = path.split_once('*') else {
             return vec![Arc::from(path)];
@@ -158,7 +162,7 @@ impl<'a> ExpandContext<'a> {
 }
 
 impl FleetHost<'_> {
-    /// Returns the host's own name.
+    /// Returns the host's name. It includes the domain only if `hostname` in the manifest does.
     pub(super) fn hostname(&self) -> &str {
         hostname(self.facts, self.host)
     }

@@ -25,7 +25,7 @@ fn part(name: &str, spec: &CronSpec) -> Part {
         .field("mode", "0644")
 }
 
-/// Quotes a word against the shell and against cron, where `%` ends a line.
+/// Quotes a word for the shell and for cron, where an unescaped `%` ends the command.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''").replace('%', r"\%"))
 }

@@ -7,7 +7,7 @@ use plumb_api::resource::EnvironmentSpec;
 
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
-/// Expands each resource into the same two files: they hold all variables.
+/// Expands each resource into the same two files, which contain the variables of all resources.
 pub(super) fn expand(
     all: &[TypedResource<'_, EnvironmentSpec>],
     _: &ExpandContext<'_>,
@@ -34,7 +34,7 @@ pub(super) fn expand(
     })
 }
 
-/// Quotes a value as in environment.d(5), where `$` begins a variable.
+/// Quotes a value for environment.d(5), where `$` begins a variable.
 fn for_systemd(value: &str) -> String {
     let mut quoted = String::from("\"");
     for c in value.chars() {

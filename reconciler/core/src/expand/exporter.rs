@@ -1,4 +1,4 @@
-//! `exporter`: expands into a package, its arguments and its service.
+//! `exporter`: expands into a package, a file with its arguments, and its service.
 
 use plumb_api::Kind;
 use plumb_api::resource::{ExporterSpec, Problem};
@@ -31,7 +31,7 @@ fn parts(
     Ok(daemon(&package, service, &arguments))
 }
 
-/// Returns the parts of a Debian daemon that reads its arguments from `/etc/default`.
+/// Returns the parts of a Debian package's daemon that reads its arguments from `/etc/default`.
 pub(super) fn daemon(package: &str, service: &str, arguments: &[String]) -> Vec<Part> {
     let path = format!("/etc/default/{service}");
     let text = format!("# Written by plumb.\nARGS=\"{}\"\n", arguments.join(" "));

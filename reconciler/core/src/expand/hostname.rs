@@ -1,4 +1,5 @@
-//! `hostname`: expands into the file, the running value, and what keeps cloud-init from undoing both.
+//! `hostname`: expands into `/etc/hostname`, the running kernel's hostname, and a setting that keeps
+//! cloud-init from changing both.
 
 use plumb_api::Kind;
 use plumb_api::resource::HostnameSpec;

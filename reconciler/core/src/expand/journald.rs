@@ -7,7 +7,7 @@ use plumb_api::resource::{JournalStorage, JournaldSpec, Switch};
 
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
-/// Expands each resource into a drop-in of its own; the service is one for all.
+/// Expands each resource into a drop-in of its own. All resources share one service.
 pub(super) fn expand(
     all: &[TypedResource<'_, JournaldSpec>],
     _: &ExpandContext<'_>,

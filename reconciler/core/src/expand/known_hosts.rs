@@ -9,7 +9,7 @@ use plumb_api::resource::KnownHostsSpec;
 use super::context::FleetHost;
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
-/// Expands the resources into the same file: it holds the lines of all.
+/// Expands each resource into the same file, which contains the lines of all resources.
 pub(super) fn expand(
     all: &[TypedResource<'_, KnownHostsSpec>],
     context: &ExpandContext<'_>,
@@ -18,7 +18,7 @@ pub(super) fn expand(
     for host in context.fleet() {
         let names: Vec<String> = names(&host, context).into_iter().collect();
         for key in &host.host.spec.host_keys {
-            // A comment at the end of a pinned key isn't part of it.
+            // A comment at the end of a pinned key is left out.
             let key: Vec<&str> = key.split_whitespace().take(2).collect();
             let _ = writeln!(text, "{} {}", names.join(","), key.join(" "));
         }
@@ -38,7 +38,8 @@ pub(super) fn expand(
     })
 }
 
-/// Returns the names and static addresses of a host, with those of its other ports.
+/// Returns the names and static addresses under which SSH may know a host, including `[NAME]:PORT` for ports
+/// other than 22.
 fn names(host: &FleetHost<'_>, context: &ExpandContext<'_>) -> BTreeSet<String> {
     let mut names = BTreeSet::from([
         host.facts.name.as_str().to_owned(),

@@ -16,7 +16,7 @@ pub(super) fn expand(
             parts.extend(generated(&one.spec.generate));
         }
         if let Some(lang) = &one.spec.lang {
-            // Debian 13 has a link to /etc/locale.conf at the older place.
+            // On Debian 13 the older path is a link to /etc/locale.conf.
             let path = if context.is_debian(13) {
                 "/etc/locale.conf"
             } else {
@@ -34,9 +34,9 @@ pub(super) fn expand(
             parts.push(file("/etc/timezone", format!("{zone}\n")));
         }
         if let Some(keymap) = &one.spec.keymap {
-            // X calls the British layout by its country, the console by its language.
+            // The British layout is called `gb` by X and `uk` by the console.
             let layout = if keymap == "uk" { "gb" } else { keymap };
-            // systemd reads KEYMAP, where /etc/vconsole.conf is a link to this file (Debian 13).
+            // On Debian 13 /etc/vconsole.conf is a link to this file, and systemd reads KEYMAP from it.
             parts.push(file(
                 "/etc/default/keyboard",
                 format!("XKBMODEL=pc105\nXKBLAYOUT={layout}\nXKBVARIANT=\nXKBOPTIONS=\nBACKSPACE=guess\nKEYMAP={keymap}\n"),

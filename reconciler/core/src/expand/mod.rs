@@ -1,9 +1,9 @@
-//! Expansion: turns composite resources into the primitive ones that they stand for.
+//! Expansion: turns composite resources into the primitive resources that they stand for.
 //!
-//! Composites are composed, merged, patched and rendered like any resource. Then the function of their type
-//! returns their parts. Types expand in the order of [`CompositeKind::ALL`] into primitive types, from the specs
-//! and from what the manifests say of the host ([`ExpandContext`]). A part is merged below every value that a
-//! manifest sets at its address.
+//! Composites are composed, merged, patched and rendered like any resource. Then the expander of their type
+//! returns their parts, computed from their specs and the facts in manifests ([`ExpandContext`]). Types are
+//! expanded in the order of [`CompositeKind::ALL`], and only into primitive types. Every value that a
+//! manifest sets at a part's address has a higher priority than the part.
 
 mod alertmanager;
 mod authorized_keys;
@@ -45,24 +45,24 @@ use crate::manifest::{Problems, code};
 pub(crate) struct HostComposite {
     pub(crate) address: CompositeAddress,
     pub(crate) spec: CompositeSpec,
-    /// The place of the resource in the file.
+    /// The position of the resource in the file.
     pub(crate) span: Span,
-    /// The place of each field.
+    /// The rendered node of each field, for the positions of errors.
     pub(crate) places: Vec<(Arc<str>, plumb_document::Node)>,
 }
 
-/// The parts of one composite, or its problems.
+/// The parts of one composite, or the problems in its spec.
 pub(crate) type Outcome = Result<Vec<Part>, Vec<Problem>>;
 
-/// A resource with its typed spec, for the expander of its type.
+/// A resource with its typed spec, as the expander of its type gets it.
 #[derive(Clone, Copy)]
 pub(crate) struct TypedResource<'a, S> {
     pub(crate) name: &'a str,
     pub(crate) spec: &'a S,
 }
 
-/// Registers expanders: pure functions that expand all resources of their type on a host and return the
-/// outcome of each, in the same order.
+/// Registers the expander of each type: a pure function that gets all resources of the type on a host and
+/// returns the outcome of each, in the same order.
 macro_rules! expanders {
     ($($kind:ident => $expand:path;)*) => {
         /// Expands all resources of one type.
@@ -113,7 +113,7 @@ expanders! {
     Zram => zram::expand;
 }
 
-/// Expands each resource into parts of its own.
+/// Expands each resource independently of the others.
 fn each<S>(
     all: &[TypedResource<'_, S>],
     parts: impl Fn(TypedResource<'_, S>) -> Vec<Part>,
@@ -128,7 +128,7 @@ fn each<S>(
         .collect()
 }
 
-/// The parts of all of a host's composites.
+/// The parts of all composites of a host.
 #[derive(Debug, Default)]
 pub(crate) struct Expansion {
     pieces: Vec<Piece>,
@@ -137,7 +137,7 @@ pub(crate) struct Expansion {
 }
 
 impl Expansion {
-    /// Expands a host's composites. `is_there` returns true for resources that the host's manifests declare.
+    /// Expands a host's composites. `is_there` returns whether the host's manifests declare a resource.
     pub(crate) fn of(
         all: &[HostComposite],
         context: &ExpandContext<'_>,
@@ -211,7 +211,7 @@ impl Expansion {
         self.parts.insert(declared.address.clone(), addresses);
     }
 
-    /// Returns the parts as pieces, for the merge with the manifests' values.
+    /// Returns the parts as pieces, which are merged with the values in manifests.
     pub(crate) fn pieces(&self) -> &[Piece] {
         &self.pieces
     }
@@ -238,7 +238,7 @@ impl Expansion {
 }
 
 impl HostComposite {
-    /// Returns the error about a field that names a resource that the host doesn't have.
+    /// Creates the error about a field that names a resource that the host doesn't have.
     fn missing(&self, named: &Named) -> Diagnostic {
         let any: Vec<String> = named.any_of.iter().map(|one| format!("`{one}`")).collect();
         let problem = Problem {
@@ -253,13 +253,13 @@ impl HostComposite {
         }
     }
 
-    /// Turns a problem of the spec into an error at the field's place.
+    /// Converts a problem of the spec to an error with the position of the field.
     fn diagnostic(&self, problem: Problem) -> Diagnostic {
         problem_at(&self.address, problem, &self.places, &self.span)
     }
 }
 
-/// Turns a problem of a spec into an error at its field's place.
+/// Converts a problem of a spec to an error with the position of the field.
 pub(crate) fn problem_at(
     address: &impl std::fmt::Display,
     problem: Problem,

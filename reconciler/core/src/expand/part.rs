@@ -25,13 +25,13 @@ impl Part {
         }
     }
 
-    /// Adds a field, with the value that a manifest would have. `content` is text.
+    /// Adds a field with its value in the form of a manifest. A string as `content` is a literal text.
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<Json>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
 
-    /// Adds a field that a text of the composite fills.
+    /// Adds a field whose value is a text of the composite's spec: a literal, or a file of the repository.
     pub(super) fn source(self, name: &'static str, text: &TextSource) -> Self {
         let value = match text {
             TextSource::Text(text) => Json::from(text.as_str()),
@@ -40,7 +40,8 @@ impl Part {
         self.field(name, value)
     }
 
-    /// Returns the fields as nodes at the composite's place, with the fields that every part inherits.
+    /// Returns the fields as nodes with the composite's position, including the `after` and `manage` that
+    /// each part inherits.
     pub(super) fn fields(&self, composite: &CompositeSpec, span: &Span) -> Map {
         let mut fields = self.fields.clone();
         let inherited: Vec<Json> = composite
@@ -74,7 +75,7 @@ fn key(text: &str, span: &Span) -> Key {
     }
 }
 
-/// Creates a node of a value; its text is never read as an expression.
+/// Converts JSON to a node. Its text is never evaluated as an expression.
 fn node(value: &Json, span: &Span) -> Node {
     let value = match value {
         Json::Null => Value::Null,

@@ -26,7 +26,7 @@ pub(super) fn expand(
         .collect()
 }
 
-/// How a job is scraped, and its targets.
+/// A scrape job and its targets.
 #[derive(Default)]
 struct Job {
     path: String,
@@ -81,7 +81,7 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
     Ok(parts)
 }
 
-/// Returns the jobs of the fleet's active hosts, with their targets in order of host.
+/// Returns the scrape jobs of all active hosts, with their targets in order of host.
 fn jobs(context: &ExpandContext<'_>) -> BTreeMap<String, Job> {
     let mut jobs: BTreeMap<String, Job> = BTreeMap::new();
     for host in context.fleet() {
@@ -152,14 +152,14 @@ fn content(
     text
 }
 
-/// Returns the path of a job's targets; characters that a file's name can't have become `_`.
+/// Returns the path of the file with a job's targets. Characters that file names can't have become `_`.
 fn targets(job: &str) -> String {
     let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let name: String = job.chars().map(|c| if good(c) { c } else { '_' }).collect();
     format!("/etc/prometheus/targets/{name}.json")
 }
 
-/// Quotes a text for YAML: JSON's form is one of YAML's.
+/// Quotes a text for YAML as a JSON string, which is valid YAML.
 fn quoted(text: &str) -> String {
     json!(text).to_string()
 }

@@ -1,4 +1,4 @@
-//! `repository`: expands into a source of apt, its key, and the priority of its packages.
+//! `repository`: expands into an apt source, its key, and the pin priority of its packages.
 
 use std::fmt::Write as _;
 

@@ -8,7 +8,7 @@ use plumb_api::resource::{Problem, Setting, SshdMatch, SshdSpec};
 
 use super::{ExpandContext, Outcome, Part, TypedResource};
 
-/// Expands each resource into a drop-in of its own; the service is one for all.
+/// Expands each resource into a drop-in of its own. All resources share one service.
 pub(super) fn expand(
     all: &[TypedResource<'_, SshdSpec>],
     context: &ExpandContext<'_>,
@@ -99,7 +99,7 @@ fn settings(text: &mut String, indent: &str, settings: &BTreeMap<String, Setting
     }
 }
 
-/// Returns the drop-in of `ssh.socket`, which listens in sshd's place where it is enabled.
+/// Returns the drop-in for `ssh.socket`. Where that socket is enabled, it listens instead of sshd.
 fn socket(ports: &[u16], addresses: &[String]) -> String {
     let ports = if ports.is_empty() { &[22] } else { ports };
     let mut text = String::from("# Written by plumb.\n[Socket]\nListenStream=\n");

@@ -1,4 +1,4 @@
-//! `timer`: expands into a service, a timer, and the timer's state.
+//! `timer`: expands into a service unit, a timer unit, and the state of the timer.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use plumb_api::resource::{ServiceSpec, TimerSpec};
 
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
-/// The directives of every job; the type's documentation lists them.
+/// The sandboxing directives of every job's service; the documentation of the type lists them.
 const HARDENING: &str = "PrivateTmp=yes
 NoNewPrivileges=yes
 ProtectSystem=full
@@ -45,7 +45,7 @@ fn parts(name: &str, spec: &TimerSpec) -> Vec<Part> {
 fn service(name: &str, spec: &TimerSpec) -> String {
     let mut text =
         format!("# Written by plumb.\n[Unit]\nDescription={name}, run by {name}.timer\n");
-    // Limits the starts of a job that fails at once.
+    // Limits how often systemd starts a job that fails at once.
     text.push_str("StartLimitIntervalSec=10s\nStartLimitBurst=5\n");
     if let Some(on_failure) = &spec.on_failure {
         let _ = writeln!(text, "OnFailure={}", ServiceSpec::unit(on_failure));
@@ -78,7 +78,7 @@ fn timer(name: &str, spec: &TimerSpec) -> String {
     };
     line("OnBootSec", schedule.on_boot);
     line("OnUnitActiveSec", schedule.every);
-    // A schedule that only repeats needs a first time.
+    // `OnUnitActiveSec` counts from the last start, so a schedule with nothing else needs a first start.
     let first = schedule
         .every
         .filter(|_| schedule.on_boot.is_none() && schedule.calendar.is_none());

@@ -1,4 +1,4 @@
-//! Activation of a newly accepted revision: its hosts, the hosts that left, and the desired state of each.
+//! Activates a newly accepted revision: renames, updates and releases hosts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::reason::ConditionReason;
 use crate::view::{CommitHeader, CommitVerdict, EventKind, RevisionView};
 
 impl Step<'_> {
-    /// Makes this revision the newest one, and points hosts at its desired states.
+    /// Makes this revision the newest one, and updates the desired state of each host.
     pub(super) fn activate(&mut self, revision: &Arc<FleetRevision>) {
         if let Some(previous) = self.state.head.replace(revision.clone()) {
             let stay = revision.alertmanagers();
@@ -111,7 +111,7 @@ impl Step<'_> {
             self.state.runs.insert(run, new.clone());
         }
         if host.assigning.take().is_some() {
-            // The target is being written under the old name, where nothing reads it.
+            // The new target is being written under the old name, where nothing will read it.
             self.leave_out(old);
         }
         self.state.queue.rename(old, new);
@@ -139,7 +139,7 @@ impl Step<'_> {
         }
     }
 
-    /// Stores the accepted revision itself.
+    /// Stores the accepted commit with its summary, the fleet's name and the limits of rollouts.
     fn remember_revision(&mut self, revision: &FleetRevision) {
         let state = &mut *self.state;
         state.limits.failures = revision.halt_failures();
@@ -183,7 +183,7 @@ impl Step<'_> {
             .entry(name.clone())
             .or_insert_with(|| HostState::new(name.clone()));
         host.head.clone_from(&state.head_commit);
-        // Somebody changed something, so a stalled host is retried at once.
+        // The new revision may resolve what stalls a host, so a stalled host is retried at once.
         let stalled = host.progress.is_stalled();
         let was_driven = host.mode == HostMode::Driven;
         match result {
@@ -237,7 +237,7 @@ impl Step<'_> {
             state.queue.remove(name);
             self.leave_out(name);
         }
-        // The resync covers a queued host, so a commit alone doesn't schedule it.
+        // A queued host has its next run anyway, so a commit alone doesn't schedule an earlier one.
         if let Some(at) = run_at
             && (stalled || !driven || !was_driven || !self.state.queue.holds(name))
         {
@@ -245,7 +245,8 @@ impl Step<'_> {
         }
     }
 
-    /// Releases hosts that left git. Plumb leaves them as they are and reports them until they are forgotten.
+    /// Releases hosts that are no longer in git. Plumb leaves them unchanged, and reports them until a person
+    /// forgets them.
     fn release_hosts(&mut self, revision: &FleetRevision) {
         let hosts = self.state.hosts.iter();
         let left: Vec<_> = hosts
@@ -273,7 +274,7 @@ impl Step<'_> {
         }
     }
 
-    /// Drops states and revisions that are no longer the target of any host.
+    /// Drops desired states and loaded revisions that no host needs any more.
     fn collect(&mut self) {
         let mut states = BTreeSet::new();
         let mut revisions = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Assignment of new targets, as the rollout allows.
+//! Assigns new targets to hosts, as far as the rollouts allow.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -30,7 +30,8 @@ impl Step<'_> {
         if assigned.is_empty() {
             return;
         }
-        // The records so far say which rollout each host waits for. They are durable before any target is.
+        // The records changed so far say which rollout each host waits for. They must be durable before any
+        // target is.
         self.persist_records();
         let mut writes = Vec::new();
         let mut names = Vec::new();
@@ -63,7 +64,7 @@ impl Step<'_> {
         self.persist(writes, Continuation::Targets(names));
     }
 
-    /// Returns the hosts that may get a new target now, each with the rollout that gives it.
+    /// Returns the hosts that may get a new target now, each with the rollout that assigns it.
     fn next_hosts(&self) -> Vec<(RolloutId, HostName)> {
         let state = &*self.state;
         let rollouts = state.rollouts.iter();
@@ -106,8 +107,9 @@ impl Step<'_> {
         }
     }
 
-    /// Removes a host that is no longer driven from every rollout, so that none waits for it. It keeps its
-    /// target only if its changes have begun: the rollout may be halted when it is driven again.
+    /// Removes a host from every rollout, so that no rollout waits for it. Called when the host is no longer
+    /// driven. If no change towards its new target was made yet, the host also loses that target, because the
+    /// rollout may be halted by the time the host is driven again.
     pub(super) fn leave_out(&mut self, name: &HostName) {
         let untouched = self.state.rollouts.iter().any(|r| r.is_untouched(name));
         let host = self.state.hosts.get(name);
@@ -148,14 +150,14 @@ impl Step<'_> {
             return;
         }
         self.state.halts = halts;
-        // Each waiting host shows the reason in its conditions, so a halt touches all of them.
+        // Each waiting host shows the halt in its conditions, so all of them must be updated.
         let hosts = self.state.hosts.values();
         let waiting = hosts.filter(|host| host.is_pending());
         self.touched.extend(waiting.map(|host| host.name.clone()));
     }
 }
 
-/// Returns the halted rollouts, each with the reason for the hosts that wait for it.
+/// Returns the halted rollouts, each with a message for the hosts that wait for it.
 pub(super) fn halts(rollouts: &[Rollout], limits: Limits) -> BTreeMap<RolloutId, Arc<str>> {
     let halted = rollouts.iter().filter(|r| r.is_halted(limits));
     halted

@@ -1,4 +1,5 @@
-//! The changes that a host doesn't have yet, and the rollouts that bring them.
+//! The backlog of a host: changes of its desired state that it hasn't received yet, and the rollouts to which
+//! these changes belong.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,25 +12,26 @@ use super::{FleetState, Joins, RolloutRecords, Step};
 use crate::ports::{Table, Write};
 use crate::rollout::{Rollout, RolloutId};
 
-/// The changes that a host doesn't have yet.
+/// Changes of a host's desired state that the host hasn't received yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Backlog {
-    /// The digest of the desired state that they lead to.
+    /// The digest of the desired state with all these changes.
     digest: Digest,
-    /// Their rollouts. The last one brings them all; a halt of any of them holds the host back.
+    /// The rollouts to which these changes belong. The last one assigns a target that contains all these
+    /// changes. While any of them is halted, the host gets no new target.
     rollouts: BTreeSet<RolloutId>,
 }
 
 impl Backlog {
-    /// Returns the rollout that brings the changes.
+    /// Returns the rollout that assigns a target with these changes.
     pub(super) fn rollout(&self) -> Option<RolloutId> {
         self.rollouts.last().copied()
     }
 }
 
 impl FleetState {
-    /// Returns the reason why a pending host waits.
+    /// Returns the reason why a pending host waits; `None` if the host isn't pending.
     fn wait_reason(&self, host: &HostState) -> Option<WaitReason> {
         if !host.is_pending() {
             return None;
@@ -83,9 +85,9 @@ impl FleetState {
 }
 
 impl Step<'_> {
-    /// Makes a host part of the rollout that brings its newest desired state, or of none if its target is that
-    /// state. Earlier rollouts whose changes it doesn't have yet still hold it back when they are halted. Returns
-    /// true if its backlog changed.
+    /// Adds a host to the rollout that assigns the host's newest desired state, or clears the backlog if the
+    /// host's target has that state already. Earlier rollouts whose changes the host lacks stay in its
+    /// backlog, so that they still block the host while they are halted. Returns true if the backlog changed.
     pub(super) fn update_backlog(&mut self, name: &HostName) -> bool {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return false;
@@ -112,7 +114,7 @@ impl Step<'_> {
         let is_new = before.is_none();
         let mut rollouts = before.map(|backlog| backlog.rollouts).unwrap_or_default();
         rollouts.retain(|id| state.rollouts.iter().any(|r| r.id() == *id));
-        // A host that is met anew may lack any of the halted changes.
+        // A new host may lack the changes of any halted rollout.
         let is_met = is_new && self.joins == Joins::ByItself;
         let others = state.rollouts.iter().filter(|r| {
             (is_new && r.takes_every_pending_host()) || (is_met && r.is_halted(state.limits))
@@ -126,8 +128,8 @@ impl Step<'_> {
         true
     }
 
-    /// Returns the rollout that pending hosts join: the newest revision's own, or another one if that is
-    /// halted.
+    /// Returns the rollout that pending hosts join: a rollout of the newest revision that isn't halted, or
+    /// else a new rollout.
     fn joined_rollout(&mut self) -> Option<RolloutId> {
         let state = &mut *self.state;
         let commit = state.head_commit.as_deref()?;
@@ -143,8 +145,9 @@ impl Step<'_> {
         Some(id)
     }
 
-    /// Points the rollouts at the newest revision: drops what it supersedes, and begins a rollout of its own
-    /// for what it changes. A failure is dropped only if the desired state of its host changed.
+    /// Adapts the rollouts to the newest revision: removes the hosts and failures that the revision
+    /// supersedes, deletes rollouts that nothing needs any more, and starts a rollout for the hosts that the
+    /// revision changes. A failure is removed only if the desired state of its host changed.
     pub(super) fn lead_rollouts(&mut self) {
         let state = &mut *self.state;
         for rollout in &mut state.rollouts {
@@ -177,9 +180,9 @@ impl Step<'_> {
         self.rollouts_changed();
     }
 
-    /// Withdraws targets from hosts on which nothing was changed: from hosts that are away, which catch up
-    /// when they answer again, and from all of a halted rollout. Their next run reads from their ledger what
-    /// they have.
+    /// Withdraws targets from hosts on which nothing was changed yet, if they are unreachable or busy, or if
+    /// their rollout is halted. Unreachable hosts get a new target when they answer again. The next run of
+    /// each host reads from the host's ledger which state it has.
     pub(super) fn withdraw_targets(&mut self) {
         let state = &*self.state;
         let is_idle = |name: &&HostName| {
@@ -202,7 +205,8 @@ impl Step<'_> {
         }
     }
 
-    /// Takes a host that loses its target off its way. It stays part of the rollouts that it was on its way in.
+    /// Withdraws a host that loses its target from its rollouts, and adds these rollouts to the host's
+    /// backlog.
     pub(super) fn return_to_backlog(&mut self, name: &HostName) {
         let state = &mut *self.state;
         let mut rollouts = BTreeSet::new();
@@ -225,7 +229,8 @@ impl Step<'_> {
     }
 }
 
-/// True if the newest revision wants this state of a host. The manifests of a held host don't say otherwise.
+/// True if this is the host's desired state in the newest revision. Also true for a held host, because its
+/// newest desired state is unknown.
 fn wants(host: &HostState, digest: Digest) -> bool {
     match host.wanted {
         WantedState::State(wanted) => wanted == digest,
@@ -234,13 +239,13 @@ fn wants(host: &HostState, digest: Digest) -> bool {
     }
 }
 
-/// True if a host's target, or the one that is being written, has this digest.
+/// True if a host's target, or the target that is being written to the store, has this digest.
 fn is_led_to(host: &HostState, digest: Digest) -> bool {
     let target = host.assigning.as_ref().or(host.target.as_ref());
     target.is_some_and(|target| target.digest == digest)
 }
 
-/// Returns the reason why hosts that a halted rollout touches wait.
+/// Returns the message for hosts that wait because this rollout is halted; `None` if no host has failed.
 pub(super) fn halt_reason(rollout: &Rollout) -> Option<Arc<str>> {
     let mut failed = rollout.failed().iter();
     let (host, failure) = failed.next()?;
@@ -248,7 +253,7 @@ pub(super) fn halt_reason(rollout: &Rollout) -> Option<Arc<str>> {
         0 => String::new(),
         n => format!(" and {n} more"),
     };
-    // The failed host shows its hint itself; the others needn't repeat it.
+    // The failed host's own message shows the hint, so the other hosts needn't repeat it.
     let why = failure.reason.split("; ").next().unwrap_or_default();
     Some(Arc::from(format!(
         "the rollout is halted: {host}{others} failed ({why}); it resumes when that host succeeds or its manifest changes; run `plumb describe host {host}` for details"

@@ -1,7 +1,7 @@
-//! Waits after failures: per host and per cause, growing, with jitter.
+//! Delays before retries, for each host and cause. They grow with each failure and have jitter.
 //!
-//! A failure counts only if the wait of the last one had passed, so that a burst of triggers on a failing
-//! host doesn't delay its next run by hours.
+//! A failure counts only if the delay after the previous one has passed. Otherwise a burst of triggers on a
+//! failing host would raise its delay to the maximum.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use plumb_api::report::Retry;
 use super::later;
 use crate::reason::ConditionReason;
 
-/// The waits after failures.
+/// The delays before retries.
 #[derive(Debug, Clone, Copy)]
 pub struct Waits {
-    /// The wait after the first failure of a cause.
+    /// The delay after the first failure from a cause. It doubles with each further failure.
     pub first: Duration,
-    /// The longest wait.
+    /// The maximum delay after a transient failure.
     pub longest: Duration,
-    /// The wait while something else is at work on the host.
+    /// The delay while something else is at work on the host, such as a package manager.
     pub waiting: Duration,
-    /// The wait when a retry won't help until somebody changes something.
+    /// The delay after a failure that lasts until somebody changes something.
     pub stalled: Duration,
 }
 
@@ -36,7 +36,8 @@ impl Default for Waits {
 }
 
 impl Waits {
-    /// Returns the wait after this number of failures.
+    /// Returns the delay after this number of earlier failures: `first`, doubled for each of them, and at most
+    /// `longest`.
     pub(super) fn grown(first: Duration, failures: u32, longest: Duration) -> Duration {
         longest.min(first * 2_u32.saturating_pow(failures.min(16)))
     }
@@ -58,12 +59,12 @@ pub(super) struct Backoff(Vec<Cause>);
 pub(super) struct NextTry {
     /// The time of the run.
     pub(super) at: Timestamp,
-    /// True if the failure counted as a new one.
+    /// True if the failure was counted, because the previous delay had passed.
     pub(super) counted: bool,
 }
 
 impl Backoff {
-    /// Records a failure; the wait begins at `now`, the end of the run.
+    /// Records a failure, and returns the next run. The delay starts at `now`, the end of the failed run.
     pub(super) fn failed(
         &mut self,
         reason: ConditionReason,
@@ -76,8 +77,8 @@ impl Backoff {
         let failures = known.map_or(0, |at| self.0[at].failures);
         let wait = match retry {
             Retry::Waiting => {
-                // A run that waits for units spends its time on the host; between two the host is free for
-                // newer intent.
+                // A run that waits for units does so on the host. The short pause between two such runs lets
+                // the host get a newer target.
                 let wait = match reason {
                     ConditionReason::UnitPending => waits.first,
                     _ => waits.waiting,
@@ -117,23 +118,24 @@ impl Backoff {
         }
     }
 
-    /// Drops every failure.
+    /// Forgets all failures.
     pub(super) fn reset(&mut self) {
         self.0.clear();
     }
 }
 
-/// A random source of low quality; it only keeps controllers and hosts from acting in step.
+/// A simple pseudorandom generator. It spreads retries, so that controllers and hosts don't act at the same
+/// moment.
 #[derive(Debug, Clone)]
 pub(super) struct Jitter(u64);
 
 impl Jitter {
-    /// Creates a random source from this seed.
+    /// Creates a generator from this seed.
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Returns a number below 2^32 (`SplitMix64`).
+    /// Returns a pseudorandom number below 2^32 (`SplitMix64`).
     fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

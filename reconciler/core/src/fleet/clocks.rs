@@ -9,11 +9,11 @@ use crate::reason::ConditionReason;
 use crate::status::{ConditionStatus, ConditionType};
 use crate::view::EventKind;
 
-/// The difference from which a clock counts as skewed. It is well below what signatures may be ahead by
-/// (`time.skew`), and above what a slow answer can feign.
+/// The difference above which a clock counts as skewed. It is well below the allowed skew of the times in
+/// signatures (`time.skew`), and above the error that a slow response can cause.
 const TOLERANCE: SignedDuration = SignedDuration::from_mins(1);
 
-/// True if a clock differs by more than may be ignored.
+/// True if a clock differs from the controller's by more than [`TOLERANCE`].
 pub(super) fn is_skewed(offset: SignedDuration) -> bool {
     offset.abs() > TOLERANCE
 }
@@ -36,7 +36,8 @@ pub(super) fn difference(offset: SignedDuration) -> String {
 }
 
 impl Step<'_> {
-    /// Updates what is known of an Alertmanager's clock; records when it begins or ceases to be skewed.
+    /// Stores the clock offset of an Alertmanager. Adds a record when the clock becomes skewed, and when it is
+    /// correct again.
     pub(super) fn sink_clock(&mut self, sink: &str, offset: SignedDuration) {
         let clocks = &mut self.state.sink_clocks;
         let before = clocks
@@ -57,8 +58,9 @@ impl Step<'_> {
         self.derive_source_clock();
     }
 
-    /// Forgets Alertmanagers that the fleet no longer has: no answer of theirs ends a trouble. One that the
-    /// controller's own configuration names as well is known again after its next answer.
+    /// Forgets the clocks and failures of Alertmanagers that the Fleet manifest no longer lists, because no
+    /// further answer would clear them. If the controller's configuration lists such an Alertmanager too, its
+    /// next answer sets them again.
     pub(super) fn forget_sinks(&mut self, left: &[LoginUrl]) {
         for address in left {
             let name = address.to_string();

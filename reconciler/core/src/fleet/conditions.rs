@@ -1,4 +1,5 @@
-//! A host's conditions. They are derived from its state each time, so a wrong one doesn't last.
+//! Derives a host's conditions. They are always computed anew from the host's state, so that a wrong one
+//! doesn't last.
 
 use std::fmt::Write as _;
 
@@ -24,8 +25,8 @@ struct DerivedCondition {
     message: Message,
 }
 
-/// Derives the conditions of a host. A condition whose status didn't change keeps its transition time; others
-/// begin `now`.
+/// Derives the conditions of a host. A condition whose status didn't change keeps its transition time; the
+/// others get `now` as theirs.
 pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
     let generation = host.target.as_ref().map(|target| &target.revision);
     let before = &host.object.status.conditions;
@@ -41,7 +42,7 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
     if host.wanted == WantedState::Unknown
         && let Some(synced) = before.get(Synced)
     {
-        // The condition from before a restart holds until a revision is loaded.
+        // Until a revision is loaded after a restart, the stored condition stays.
         all.push(synced.clone());
     }
     for new in derived.into_iter().flatten() {
@@ -75,7 +76,7 @@ fn one(
     }]
 }
 
-/// Returns `Ready` False and `Reconciling` True: Plumb works on the host.
+/// Returns `Ready` False and `Reconciling` True, for a host on which Plumb works.
 fn working(reason: ConditionReason, message: impl Into<Message>) -> Vec<DerivedCondition> {
     let message = message.into();
     let mut all = one(Ready, False, reason, message.clone());
@@ -83,7 +84,8 @@ fn working(reason: ConditionReason, message: impl Into<Message>) -> Vec<DerivedC
     all
 }
 
-/// Returns `Ready` False and `Stalled` True: a retry won't help until somebody changes something.
+/// Returns `Ready` False and `Stalled` True, for a host on which a retry won't help until somebody changes
+/// something.
 fn stalled(reason: ConditionReason, message: &Message) -> Vec<DerivedCondition> {
     let mut all = one(Ready, False, reason, message.clone());
     all.extend(one(Stalled, True, reason, message.clone()));
@@ -225,7 +227,7 @@ fn synced(host: &HostState) -> Vec<DerivedCondition> {
             }
         }
         _ => {
-            // A blocked host can't get a target even when its turn comes.
+            // If no run can reach the host or log in to it, it gets no target, even when its turn comes.
             if let Some((reason, why)) = obstacle(host) {
                 let message = Message::new(format!("can't apply {head}: {why}"));
                 return one(Synced, False, reason, message);
@@ -239,7 +241,7 @@ fn synced(host: &HostState) -> Vec<DerivedCondition> {
     }
 }
 
-/// Returns the reason why no run can work on the host, if there is one.
+/// Returns the reason why no run can reach the host or log in to it, if there is one.
 fn obstacle(host: &HostState) -> Option<(ConditionReason, &Message)> {
     match (&host.progress, &host.reach) {
         // Other failures may come from the old target, and the new target may fix them.

@@ -1,4 +1,4 @@
-//! Dispatch: turns a due host into a run on it.
+//! Starts runs on due hosts.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::desired::{HostIntent, Lifecycle};
 use crate::ports::{Table, Write};
 use crate::status::Target;
 
-/// The time before loading a revision is retried after a failure.
+/// Delay before the controller tries again to load a revision.
 const RELOAD_INTERVAL: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// The way to a host's target.
+/// The result of looking up the desired state of a host's target.
 enum RunTarget {
-    /// The run applies this intent; these revisions have its contents.
+    /// The run applies this intent. The revisions contain the contents that its specs refer to.
     Intent(Arc<HostIntent>, Vec<Arc<FleetRevision>>),
-    /// The revision is being loaded, or no revision says how to reach the host.
+    /// No run is possible yet: the revision is being loaded, or no revision says how to reach the host.
     Wait,
     /// The desired state of the target can't be recovered.
     Lost,
@@ -43,7 +43,7 @@ impl Step<'_> {
                     self.state.runs.insert(run.id, host);
                     self.effects.push(Effect::StartRun(Box::new(run)));
                 }
-                // The event that makes a run possible schedules the host again.
+                // No run is possible now. The event that makes one possible schedules the host again.
                 None => self.state.queue.finish(&host),
             }
         }
@@ -53,7 +53,8 @@ impl Step<'_> {
         let head = self.state.head.clone()?;
         let own = head.intent(name).cloned();
         let host = self.state.hosts.get_mut(name)?;
-        // While a target or a name is being written, a run must neither follow the old one nor drop it.
+        // While a new target or name is being written, or the host's records are being deleted, a run must
+        // neither use the old ones nor drop them.
         let is_written = host.forgetting || host.renaming || host.assigning.is_some();
         if is_written || !head.hosts().contains_key(name) {
             return None;
@@ -159,7 +160,8 @@ impl Step<'_> {
         }
     }
 
-    /// Begins to load an older revision that is still a target, unless an attempt failed recently.
+    /// Begins to load an older revision that is still a host's target, unless it is loaded already or an
+    /// attempt failed recently.
     fn load_older(&mut self, commit: &str) {
         let again = match self.state.older.get(commit) {
             None => true,
@@ -258,7 +260,7 @@ impl Step<'_> {
                 hosts
             };
             for name in &hosts {
-                // A request by a person also retries hosts that another controller took.
+                // A request by a person also retries hosts that another controller drives.
                 if let Some(host) = self.state.hosts.get_mut(name) {
                     host.superseded = false;
                     self.touched.insert(name.clone());
@@ -270,8 +272,8 @@ impl Step<'_> {
         self.effects.push(Effect::Answer { request, answer });
     }
 
-    /// Handles a person's request to drop a resource that can't be given back. Once the request is durable, a
-    /// run begins that does it.
+    /// Handles a person's request to drop a resource from a host's ledger, because Plumb can't remove or
+    /// restore it. A run drops the resource once the request is durable.
     pub(super) fn let_go_asked(&mut self, name: &HostName, address: &Address, request: RequestId) {
         let answer = match self.state.hosts.get_mut(name) {
             None => Err(CommandError::NoSuchHost(name.clone())),
@@ -320,7 +322,7 @@ impl Step<'_> {
         self.persist(writes, Continuation::Forget(name.clone(), request));
     }
 
-    /// Drops a host whose records are deleted.
+    /// Drops a host once its records are deleted.
     pub(super) fn forgotten(&mut self, name: &HostName, request: RequestId) {
         self.state.drop_candidate(name);
         let Some(host) = self.state.hosts.remove(name) else {

@@ -1,4 +1,4 @@
-//! The drift that a run found, and what still differs after it.
+//! Computes the drift that a run found, and the resources that still differ after it.
 
 use plumb_api::Address;
 
@@ -9,14 +9,14 @@ use crate::message::Message;
 use crate::plan::Planned;
 use crate::reason::ConditionReason;
 
-/// The longest detail of a condition, in bytes.
+/// Maximum length of a condition's detail, in bytes.
 const MAX_DETAIL: usize = 4096;
 
-/// The number of differing addresses in a status.
+/// Maximum number of differing addresses in a status.
 pub(super) const NAMED: usize = 20;
 
-/// Returns the drift that a driving run found, and the number of runs in a row with drift. Drift that stays
-/// is reported at once; corrected drift only if it recurs after a correction.
+/// Returns the drift that a driving run found, and the number of consecutive runs with drift. Drift that the
+/// run didn't correct makes the condition `Drifted` true at once; corrected drift does so only if it recurs.
 pub(super) fn drift_of(
     report: &RunReport,
     planned: &Planned,
@@ -37,7 +37,7 @@ pub(super) fn drift_of(
         }
     }
     let (corrected, remaining) = (names(corrected), names(remaining));
-    // Drift that the last run couldn't correct is still the same drift.
+    // Drift that the last run couldn't correct is still the same drift, so it doesn't count as a recurrence.
     let uncorrected = before.is_some_and(|drift| {
         matches!(
             drift.reason,
@@ -95,7 +95,7 @@ pub(super) fn drift_of(
     (drift, runs)
 }
 
-/// Returns the lines in which the first of these resources differ from git.
+/// Returns the lines in which these resources differ from git, shortened to about [`MAX_DETAIL`] bytes.
 fn lines_of(planned: &Planned, addresses: &[String]) -> Option<String> {
     let mut detail = String::new();
     let diffs = planned
@@ -113,7 +113,7 @@ fn lines_of(planned: &Planned, addresses: &[String]) -> Option<String> {
     (!detail.is_empty()).then_some(detail)
 }
 
-/// Returns the first addresses that still differ.
+/// Returns the addresses of resources that still differ after the run, at most [`NAMED`].
 pub(super) fn differing(report: &RunReport, planned: &Planned) -> Vec<String> {
     let done: std::collections::BTreeSet<_> = report
         .outcomes

@@ -1,4 +1,4 @@
-//! The inputs and outputs of the loop: closed lists of events and effects.
+//! The inputs and outputs of the main loop: closed lists of events and effects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::ports::{AlertError, Posted, StoreError, Write};
 use crate::status::Target;
 use crate::view::EventRecord;
 
-/// Something that happened.
+/// An input of the main loop: something that happened.
 #[derive(Debug)]
 pub enum Event {
     /// The loop starts.
@@ -43,14 +43,14 @@ pub enum Event {
         /// The result.
         result: Result<(), StoreError>,
     },
-    /// An Alertmanager answered a post.
+    /// An attempt to post alerts to an Alertmanager has finished.
     AlertsPosted {
-        /// Its address.
+        /// The Alertmanager's address.
         sink: String,
-        /// Its answer.
+        /// The Alertmanager's answer, or the error.
         result: Result<Posted, AlertError>,
     },
-    /// The address of an Alertmanager of the fleet can't be used; the text says why.
+    /// The address of an Alertmanager in the Fleet manifest can't be used; the text says why.
     AlertmanagerInvalid(String),
     /// Somebody reported that the branch may have moved.
     Notified,
@@ -68,7 +68,7 @@ pub enum Event {
         /// The request to answer.
         request: RequestId,
     },
-    /// A person requested to drop a resource that can't be given back from a host's ledger.
+    /// A person requested to drop a resource from a host's ledger, because Plumb can't remove or restore it.
     LetGoAsked {
         /// The host.
         host: HostName,
@@ -77,15 +77,16 @@ pub enum Event {
         /// The request to answer.
         request: RequestId,
     },
-    /// A drain was requested: nothing new may begin.
+    /// A drain was requested: no new poll or run may begin.
     DrainAsked,
 }
 
-/// An action of the shell. The shell performs effects in their order.
+/// An action that the main loop requests from its shell, the code around it. The shell performs effects in
+/// order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Write to the store, all or nothing, and answer with [`Event::Persisted`]. The effects that depend on
-    /// the write follow that answer.
+    /// Write to the store, all or nothing, and answer with [`Event::Persisted`]. The loop requests the effects
+    /// that depend on the write only after that answer.
     Persist {
         /// The id that the answer carries.
         id: PersistId,
@@ -109,18 +110,20 @@ pub enum Effect {
     PostAlerts {
         /// The alerts.
         alerts: Vec<Alert>,
-        /// The time of the loop's clock, by which the alerts' times are.
+        /// The time when the alerts were created, by the controller's clock. The times in the alerts refer to
+        /// the same clock.
         now: Timestamp,
     },
-    /// Post alerts to these Alertmanagers of the fleet as well as to the configured ones.
+    /// Post alerts to these Alertmanagers from the Fleet manifest, in addition to those in the controller's
+    /// configuration.
     FollowAlertmanagers(Vec<LoginUrl>),
-    /// Send [`Event::Woke`] at this time, which replaces the earlier one.
+    /// Send [`Event::Woke`] at this time, which replaces the time of an earlier `WakeAt`.
     WakeAt(Timestamp),
     /// Answer a request.
     Answer {
         /// The request.
         request: RequestId,
-        /// The hosts that it concerns, or the reason why it failed.
+        /// The hosts that the request concerns, or the reason why it failed.
         answer: Result<Vec<HostName>, CommandError>,
     },
 }
@@ -146,36 +149,37 @@ pub struct StartRun {
     pub trigger: Trigger,
     /// The desired state of the host and the ways to reach it.
     pub intent: Arc<HostIntent>,
-    /// The revision and digest of `intent.desired`.
+    /// The target: the revision and the digest of the desired state to apply.
     pub target: Target,
     /// The mode: observe only, or apply changes too.
     pub mode: RunMode,
-    /// The desired state that the agent holds.
+    /// The desired state that the agent has stored; the next one is sent as a delta from it.
     pub base: Option<Arc<DesiredState>>,
-    /// The sequence of the ledger at the last contact.
+    /// The sequence number of the host's ledger at the last contact.
     pub ledger_sequence: Option<u64>,
     /// The fleet, controller and epoch that the host checks.
     pub fence: Fence,
     /// The accepted signed rollbacks.
     pub rollbacks: Vec<RollbackRecord>,
-    /// Resources to drop from the host's ledger as they are, if nothing desires them.
+    /// Resources to drop from the host's ledger without changing them, unless they are desired.
     pub let_go: Vec<Address>,
-    /// The revisions that have the contents of the specs.
+    /// The revisions that contain the contents that the specs refer to.
     pub contents: Vec<Arc<FleetRevision>>,
 }
 
 /// The input of a poll of the source. Commits and keys are in their text form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PollRequest {
-    /// The last commit accepted from the configured introduction.
+    /// The last accepted commit, if it was verified from the configured introduction.
     pub floor: Option<String>,
-    /// The last commit accepted from another introduction; the configured one must lead to it.
+    /// The last accepted commit, if it was verified from another introduction. The chain from the configured
+    /// introduction must contain it.
     pub bound: Option<String>,
-    /// The times at which commits and tags were first seen.
+    /// The times at which the controller first saw each commit and tag.
     pub first_seen: BTreeMap<String, Timestamp>,
     /// Keys revoked by signed tags, even if those tags no longer exist.
     pub revoked_before: Vec<String>,
-    /// The revision that is already loaded.
+    /// The commit of the revision that is already loaded.
     pub loaded: Option<String>,
 }
 
@@ -185,7 +189,7 @@ pub enum CommandError {
     /// No host has this name.
     #[error("the fleet has no host {0}")]
     NoSuchHost(HostName),
-    /// The host has no such resource that can't be given back.
+    /// The resource isn't among those that Plumb failed to remove or restore on the host.
     #[error("{0} has no {1} that waits to be given back")]
     NotLeaving(HostName, Address),
     /// A run or a write for the host is in progress.

@@ -1,4 +1,4 @@
-//! The state of one host in the loop.
+//! The state of one host in the main loop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::rollout::RolloutId;
 use crate::status::{FailedGiveBack, HostStatus, ResourceFailure, ResourceWait, Target};
 use crate::view::HostObject;
 
-/// The treatment of a host by the loop.
+/// The way in which the main loop treats a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum HostMode {
@@ -26,7 +26,7 @@ pub(super) enum HostMode {
     Driven,
     /// Its manifest suspends it.
     Suspended(Suspension),
-    /// Other hosts may refer to it; the loop doesn't contact it.
+    /// The loop doesn't contact it. Other hosts' manifests may refer to it.
     Dormant,
     /// Somebody else manages it.
     Unmanaged,
@@ -56,15 +56,15 @@ pub(super) enum Reachability {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Progress {
-    /// No run has finished since the host was added.
+    /// No run has finished since the host was added, or since the loop began to drive it again.
     Begun,
     /// Its suspension is over.
     Resumed,
     /// It has a new target.
     NewTarget,
-    /// It was observed and has no target yet.
+    /// The last run only observed it.
     Observed,
-    /// It is as this revision says.
+    /// It matches this revision.
     Settled(String),
     /// The last run failed or was refused.
     Failed {
@@ -91,23 +91,23 @@ impl Progress {
     }
 }
 
-/// Drift, as the last driving run found it. `reason` is one of the reasons of the condition `Drifted`.
+/// Drift that the last driving run found. `reason` is one of the reasons of the condition `Drifted`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Drift {
-    /// The result of the drift: found, corrected or left.
+    /// The state of the drift: none, uncorrected, corrected or recurring.
     pub reason: ConditionReason,
-    /// The addresses, in a sentence, and the lines that differ.
+    /// A sentence with the drifted addresses, and the lines that differ.
     #[serde(flatten)]
     pub message: Message,
 }
 
-/// The reason why a host doesn't get the target of the newest revision.
+/// The reason why a host doesn't get a target of the newest revision yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WaitReason {
     /// Its turn in the rollout comes later.
     Turn,
-    /// A rollout whose change it doesn't have is halted; the text says why.
+    /// A rollout that contains a change for the host is halted; the text says why.
     Halted(Arc<str>),
 }
 
@@ -124,7 +124,7 @@ pub(super) enum WantedState {
     Nothing,
 }
 
-/// The state of one host in the loop.
+/// The state of one host in the main loop.
 #[derive(Debug, Clone)]
 #[allow(clippy::struct_excessive_bools)] // independent facts, not the states of one machine
 pub struct HostState {
@@ -133,17 +133,17 @@ pub struct HostState {
     pub(super) mode: HostMode,
     /// The desired state in the newest revision.
     pub(super) wanted: WantedState,
-    /// The newest revision.
+    /// The commit of the newest revision that contains the host.
     pub(super) head: Option<Arc<str>>,
     /// The reason why a newer accepted revision can't be loaded.
     pub(super) newer_unloadable: Option<Arc<Message>>,
-    /// The durable target.
+    /// The current target, which is durable.
     pub(super) target: Option<Target>,
-    /// The next target, until its write is acknowledged.
+    /// The next target, until the store acknowledges it.
     pub(super) assigning: Option<Target>,
-    /// The last revision that the host reached completely and confirmed.
+    /// The newest revision whose desired state the host has reached completely.
     pub(super) revision: Option<String>,
-    /// The desired state that its agent holds.
+    /// Digest of the desired state that the agent has stored.
     pub(super) held: Option<Digest>,
     pub(super) ledger_sequence: Option<u64>,
     /// The host's clock minus the controller's, at the last contact.
@@ -156,42 +156,43 @@ pub struct HostState {
     pub(super) failing: Vec<ResourceFailure>,
     pub(super) waiting: Vec<ResourceWait>,
     pub(super) give_backs: Vec<FailedGiveBack>,
-    /// Resources that the next run drops from the host's ledger, by a person's request.
+    /// Resources that a person asked to drop from the host's ledger; the next run does so.
     pub(super) let_go: BTreeSet<Address>,
     pub(super) next_run: Option<Timestamp>,
     pub(super) reach: Reachability,
     pub(super) progress: Progress,
     pub(super) drift: Option<Drift>,
-    /// Runs in a row that found drift.
+    /// Number of runs in a row that found drift.
     pub(super) drift_runs: u32,
-    /// The troubles of the host that failed no change, as last recorded.
+    /// The warnings of the last run that changed something, each of which was recorded once.
     pub(super) warnings: Vec<String>,
-    /// The reason why it doesn't get the target of the newest revision; `None` if it has that target.
+    /// The reason why the host doesn't get a target of the newest revision yet; `None` if it needs none.
     pub(super) wait: Option<WaitReason>,
-    /// The changes that it doesn't have yet; `None` if its target is the newest desired state.
+    /// The changes that the host hasn't received yet; `None` if its target is the newest desired state.
     pub(super) backlog: Option<Backlog>,
-    /// The rollout that may give it a new target now.
+    /// The rollout that may assign a new target to the host now.
     pub(super) candidate_in: Option<RolloutId>,
-    /// True if it has no target and its ledger was read since it lost the last one.
+    /// True if the host has no target, and a run found none in its ledger either.
     pub(super) met: bool,
-    /// True if the state of its last target can't be recovered, so that its ledger's target is useless too.
+    /// True if the desired state of the host's last target can't be recovered. The target in its ledger then
+    /// only counts if it is the newest desired state.
     pub(super) blank: bool,
-    /// True if another controller drives it.
+    /// True if another controller drives the host.
     pub(super) superseded: bool,
-    /// True until its target is durable under its new name.
+    /// True until the host's target is durable under its new name.
     pub(super) renaming: bool,
-    /// True while its records are being deleted.
+    /// True while the host's records are being deleted.
     pub(super) forgetting: bool,
     pub(super) in_flight: Option<RunId>,
     pub(super) backoff: Backoff,
-    /// The next time at which its alerts change without an event.
+    /// The next time at which the host's alerts must be evaluated even if no event arrives.
     pub(super) alert_at: Option<Timestamp>,
-    /// The published object; it holds the transition times of the conditions.
+    /// The published object, which also stores the transition times of the conditions.
     pub(super) object: Arc<HostObject>,
 }
 
 impl HostState {
-    /// Creates a host that nothing is known of.
+    /// Creates the state of a host about which nothing is known.
     pub(super) fn new(name: HostName) -> Self {
         let object = HostObject::new(Arc::default(), HostStatus::new(name.clone()));
         Self {
@@ -242,7 +243,8 @@ impl HostState {
         &self.object
     }
 
-    /// Returns the digest of a driven host in the newest revision.
+    /// Returns the digest of the host's desired state in the newest revision; `None` if the host isn't driven
+    /// or the state isn't known.
     pub(super) fn wanted_digest(&self) -> Option<Digest> {
         match (&self.mode, &self.wanted) {
             (HostMode::Driven, WantedState::State(digest)) => Some(*digest),
@@ -250,13 +252,14 @@ impl HostState {
         }
     }
 
-    /// True if the newest revision has another desired state for it than its target.
+    /// True if the host's desired state in the newest revision differs from its target.
     pub(super) fn is_pending(&self) -> bool {
         self.wanted_digest()
             .is_some_and(|wanted| self.target.as_ref().map(|target| target.digest) != Some(wanted))
     }
 
-    /// True if it may get a new target: it answers, no other controller has it, and its ledger was read.
+    /// True if the host may get a new target: it is pending and reachable, no other controller drives it, no
+    /// record of it is being written, and its ledger was read if it has no target.
     pub(super) fn is_candidate(&self) -> bool {
         self.is_pending()
             && self.assigning.is_none()

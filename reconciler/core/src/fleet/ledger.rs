@@ -1,4 +1,4 @@
-//! Targets that come from a host's own ledger, and targets that it has outrun.
+//! Targets that are read from a host's ledger, and targets that are older than the revision that a host ran.
 
 use plumb_api::HostName;
 use plumb_api::frame::LedgerState;
@@ -11,8 +11,8 @@ use crate::plan::goal;
 use crate::status::Target;
 
 impl Step<'_> {
-    /// Takes the target from the host's own ledger after a first observation. The host keeps that target
-    /// until its turn in the rollout comes.
+    /// Sets the target of a host without one from the host's ledger, which the last run read. The host keeps
+    /// that target until its turn in the rollout comes.
     pub(super) fn ledger_read(&mut self, name: &HostName, report: &RunReport) {
         let Some(ledger) = report.observed.as_ref().map(|o| o.ledger.clone()) else {
             return;
@@ -57,7 +57,7 @@ impl Step<'_> {
         self.persist(writes, Continuation::Rebuilt(name.clone()));
     }
 
-    /// Handles the write of a target that was taken from a host's ledger.
+    /// Handles the result of writing a target that was read from a host's ledger.
     pub(super) fn rebuilt_persisted(&mut self, name: &HostName, durable: bool) {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return;
@@ -74,7 +74,8 @@ impl Step<'_> {
         self.state.queue.add(name, at, Trigger::Target);
     }
 
-    /// True if the target of a run isn't the newest accepted revision's, so that the host may have run a newer one.
+    /// True if a driving run had an older target than the newest accepted revision, so that the host may have
+    /// run a newer revision than its target.
     pub(super) fn is_outdated(&self, report: &RunReport) -> bool {
         let head = self.state.head.as_ref().map(|head| head.commit());
         report.mode == RunMode::Drive && head != Some(report.target.revision.as_str())

@@ -1,6 +1,7 @@
-//! Metrics, by the names that Prometheus sees.
+//! Metrics, under the names that Prometheus sees.
 //!
-//! A host is never a label of a histogram. A commit, a path, an error's text or a user is never a label.
+//! To limit the number of series, a host is never a label of a histogram, and paths, texts of errors and users
+//! are never labels. Only `plumb_source_revision_info` has a commit as a label.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub struct Histogram {
     pub name: &'static str,
     /// The labels.
     pub labels: BTreeMap<&'static str, String>,
-    /// The number of observations in the bucket of each of [`BOUNDS`], not cumulative.
+    /// The number of observations in each bucket of [`BOUNDS`]. The buckets aren't cumulative.
     pub buckets: Vec<u64>,
     /// The number of observations.
     pub count: u64,

@@ -1,13 +1,13 @@
-//! The loop as a pure state machine: its whole state and all its decisions.
+//! The controller's main loop as a pure state machine, with its whole state and all its decisions.
 //!
-//! [`step`] takes one [`Event`] and returns the [`Effect`]s that follow, in their order. It does no I/O and
-//! reads no clock: the shell in `plumb-controller` awaits events, performs effects and publishes
-//! [`FleetState::view`]. A step derives only the objects of the hosts that it touched, so its cost doesn't
-//! grow with the fleet, except for events about all hosts, such as a new revision.
+//! [`step`] takes one [`Event`] and returns the [`Effect`]s to perform, in order. It does no I/O and reads no
+//! clock: the shell, which is the code around it in `plumb-controller`, waits for events, performs effects and
+//! publishes [`FleetState::view`]. A step updates only the hosts that its event affects, so its cost doesn't
+//! grow with the fleet. Events about all hosts, such as a new revision, are the exception.
 //!
-//! Two rules keep hosts safe. A host's target, the accepted floor and a raised epoch take effect only once
-//! [`Event::Persisted`] says that they are durable, so no host is changed for something that a restart would
-//! forget. And a host has at most one run.
+//! Two rules keep hosts safe. First, a host's target, the accepted floor and a raised epoch take effect only
+//! once [`Event::Persisted`] says that they are durable, so that no host is changed because of something that
+//! a restarted controller wouldn't know. Second, a host has at most one run at a time.
 
 mod activate;
 mod assign;
@@ -79,7 +79,7 @@ use persist::{Continuation, StoreHealth};
 use queue::Queue;
 use source::SourceState;
 
-/// The settings of the loop.
+/// The settings of the main loop.
 #[derive(Debug, Clone)]
 pub struct LoopSettings {
     /// The version of this program.
@@ -90,17 +90,17 @@ pub struct LoopSettings {
     pub source_ref: String,
     /// Address and branch in one text.
     pub source_description: String,
-    /// The introduction of the configuration: a commit in hexadecimal.
+    /// The introduction, which is the commit that the configuration declares as trusted, in hexadecimal.
     pub introduction: String,
     /// The interval between polls of the source.
     pub poll: Duration,
-    /// The interval between runs of a host that nothing asks for.
+    /// The interval between periodic runs of a host.
     pub resync: Duration,
-    /// The number of hosts that may run at the same time.
+    /// Maximum number of runs at the same time.
     pub concurrency: usize,
-    /// The permission to take over hosts of another controller.
+    /// The permission to take over hosts that another controller drives.
     pub take_over: TakeOver,
-    /// The waits after failures.
+    /// The delays before retries after failures.
     pub waits: Waits,
     /// The times and counts after which alerts fire.
     pub alerting: alerting::Settings,
@@ -108,7 +108,7 @@ pub struct LoopSettings {
     pub generator_url: String,
 }
 
-/// A revision older than the newest that some hosts still have as their target.
+/// The state of loading an older revision that some hosts still have as their target.
 #[derive(Debug)]
 enum OldRevision {
     Loading,
@@ -124,37 +124,37 @@ pub struct FleetState {
     identity: Identity,
     source: SourceState,
     head: Option<Arc<FleetRevision>>,
-    /// The commit of the newest revision, shared by its hosts.
+    /// The commit of the newest revision. The states of its hosts share this text.
     head_commit: Option<Arc<str>>,
     older: BTreeMap<String, OldRevision>,
     hosts: BTreeMap<HostName, HostState>,
-    /// The objects of all hosts, as views share them.
+    /// The published objects of all hosts, shared with views.
     objects: HostList,
     rollouts: Vec<Rollout>,
     limits: Limits,
     /// The number of the next rollout.
     next_rollout: RolloutId,
-    /// The halted rollouts, each with the reason for the hosts that wait for it.
+    /// The halted rollouts, each with a message for the hosts that wait for it.
     halts: BTreeMap<RolloutId, Arc<str>>,
-    /// The hosts that may be given a new target, by the rollout that gives it.
+    /// Hosts that may get a new target, grouped by the rollout that would assign it.
     candidates: BTreeMap<RolloutId, BTreeSet<HostName>>,
     queue: Queue,
     runs: BTreeMap<RunId, HostName>,
-    /// Desired states that hosts hold or have as their target.
+    /// Desired states that agents have stored or that are targets, by digest.
     states: BTreeMap<Digest, Arc<DesiredState>>,
     active_alerts: ActiveAlerts,
-    /// The firing alerts, as views share them.
+    /// The firing alerts, shared with views.
     firing: Arc<[AlertView]>,
     /// The objects whose alerts must be evaluated again.
     unsettled_alerts: BTreeSet<AlertScope>,
     alerts_at: Option<Timestamp>,
-    /// The times at which a host's alerts change without an event.
+    /// Times at which the alerts of a host must be evaluated even if no event arrives.
     alert_deadlines: BTreeSet<(Timestamp, HostName)>,
     source_alert_at: Option<Timestamp>,
     resend_at: Timestamp,
     /// Alertmanagers that didn't accept the last alerts.
     sinks_failing: BTreeSet<String>,
-    /// The clock of each Alertmanager minus the loop's.
+    /// The clock of each Alertmanager minus the controller's.
     sink_clocks: BTreeMap<String, SignedDuration>,
     records: Arc<RecordLog>,
     counters: Arc<Counters>,
@@ -162,7 +162,7 @@ pub struct FleetState {
     hosts_on: BTreeMap<String, u32>,
     pending: BTreeMap<PersistId, Continuation>,
     store: StoreHealth,
-    /// Records whose deletion failed.
+    /// Records whose deletion failed. It is repeated when the store works again.
     undeleted: BTreeSet<(crate::ports::Table, String)>,
     next_id: u64,
     wake_at: Option<Timestamp>,
@@ -186,21 +186,23 @@ pub fn step(state: &mut FleetState, event: Event, now: Timestamp) -> Vec<Effect>
     step.effects
 }
 
-/// The records of the rollouts, which are written once per step: an earlier form must not follow a later one.
+/// The state of the stored rollouts relative to those in memory. Changed rollouts are written only at fixed
+/// points of a step, so that an older version never overwrites a newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RolloutRecords {
-    /// They are as the store has them, or will have them after the effects so far.
+    /// The store has the current rollouts, or will have them after the effects that this step has returned so
+    /// far.
     Current,
-    /// They changed since.
+    /// The rollouts changed since they were last written.
     Changed,
 }
 
 /// The reason why hosts join a rollout in this step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Joins {
-    /// A new revision changes them.
+    /// A new revision changes their desired state.
     ByRevision,
-    /// They are met anew, or lost their target.
+    /// The hosts are new, or lost their target.
     ByItself,
 }
 
@@ -209,11 +211,11 @@ struct Step<'a> {
     state: &'a mut FleetState,
     now: Timestamp,
     effects: Vec<Effect>,
-    /// Changed records; they are written together.
+    /// Changed records, which are written together.
     writes: Vec<crate::ports::Write>,
     rollouts: RolloutRecords,
     joins: Joins,
-    /// Hosts whose objects must be derived again before the step ends.
+    /// Hosts whose published objects must be updated before the step ends.
     touched: BTreeSet<HostName>,
 }
 
@@ -222,7 +224,7 @@ fn short_commit(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }
 
-/// Adds a wait to a time.
+/// Returns the time `wait` after `now`.
 fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
@@ -294,7 +296,7 @@ impl FleetState {
         self.hosts.values()
     }
 
-    /// True if a drain was requested and no run is left.
+    /// True if a drain was requested and no run is in progress.
     pub fn is_drained(&self) -> bool {
         self.draining && self.runs.is_empty()
     }
@@ -337,7 +339,7 @@ impl FleetState {
         }
     }
 
-    /// Returns all rollouts as one, of the newest revision.
+    /// Returns all rollouts combined into one, under the newest revision.
     fn rollouts_in_one(&self) -> RolloutView {
         let mut all = RolloutView {
             revision: self.head_commit.as_deref().map(str::to_owned),
@@ -363,7 +365,7 @@ impl FleetState {
         }
     }
 
-    /// Updates the counts when a host moves from one revision to another.
+    /// Updates the numbers of hosts per revision when a host moves from one revision to another.
     fn tally_revision(&mut self, from: Option<String>, to: Option<&String>) {
         if from.as_ref() == to {
             return;
@@ -408,8 +410,8 @@ impl Step<'_> {
         }
     }
 
-    /// Schedules the evaluation of all alerts. Alerts from before the start fire until their objects say
-    /// otherwise.
+    /// Schedules the evaluation of all alerts. Alerts that fired before the restart keep firing until that
+    /// evaluation ends them.
     fn started(&mut self) {
         let hosts = self.state.hosts.keys().cloned().map(AlertScope::Host);
         let mut scopes: BTreeSet<_> = hosts.collect();
@@ -420,7 +422,7 @@ impl Step<'_> {
         }
     }
 
-    /// Performs everything that depends on the state alone, after each event.
+    /// Does the work that follows every event: due retries, polls, new targets, runs, alerts and writes.
     fn finish(&mut self) {
         self.retry_store_if_due();
         self.poll_if_due();
@@ -434,12 +436,12 @@ impl Step<'_> {
         self.schedule_wake();
     }
 
-    /// Marks a host whose state changed.
+    /// Marks a host as changed, so that [`settle`](Self::settle) updates its published object.
     fn touch(&mut self, host: &HostName) {
         self.touched.insert(host.clone());
     }
 
-    /// Derives the objects of the touched hosts again.
+    /// Updates the published objects of the hosts that were marked as changed.
     fn settle(&mut self) {
         while let Some(name) = self.touched.pop_first() {
             let joined = self.update_backlog(&name);
@@ -484,7 +486,7 @@ impl Step<'_> {
         }
     }
 
-    /// Requests a wake-up at the next time at which something changes without an event.
+    /// Requests a wake-up at the next time at which the loop must act without an event.
     fn schedule_wake(&mut self) {
         let state = &*self.state;
         let idle = state.source.phase == source::PollPhase::Idle;

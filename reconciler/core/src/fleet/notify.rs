@@ -14,10 +14,11 @@ use crate::reason::ConditionReason;
 use crate::status::ConditionType;
 use crate::view::{AlertView, EventKind};
 
-/// The delay between a change and the evaluation of alerts; a change that is undone within it raises none.
+/// Delay between a change and the evaluation of alerts. A change that is undone within this time raises no
+/// alert.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// The interval between repeats of alerts.
+/// Interval at which active alerts are sent again.
 const RESEND_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Step<'_> {
@@ -29,7 +30,7 @@ impl Step<'_> {
         *alerts_at = Some(alerts_at.map_or(at, |before| before.min(at)));
     }
 
-    /// Sets the next time at which a host's alerts change without an event.
+    /// Sets the next time at which a host's alerts must be evaluated even if no event arrives.
     fn set_deadline(&mut self, name: &HostName, at: Option<Timestamp>) {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return;
@@ -133,7 +134,7 @@ impl Step<'_> {
                     let fault = fault.map(|fault| fault.alert.as_str());
                     outlook.extend(rules.of_source(source.held.as_ref(), fault));
                 } else {
-                    // Until the branch is verified, the alerts from before the start stay.
+                    // Until the branch is verified after a restart, alerts that fired before keep firing.
                     let firing = state.active_alerts.firing();
                     let stay = firing.filter(|alert| {
                         let name = alert.labels.get("alertname").map(String::as_str);
@@ -195,7 +196,7 @@ impl Step<'_> {
         }
     }
 
-    /// Counts an answer, and records when an Alertmanager begins or ceases to fail.
+    /// Counts the answer of an Alertmanager, and adds a record when the Alertmanager begins or ceases to fail.
     pub(super) fn alerts_posted(&mut self, sink: String, result: Result<Posted, AlertError>) {
         self.counters().posted(result.as_ref().err());
         match result {

@@ -1,4 +1,4 @@
-//! Writes to the store, and their continuations once they are durable.
+//! Writes to the store, and the actions that follow once a write is durable.
 
 use std::time::Duration;
 
@@ -18,37 +18,38 @@ use crate::reason::ConditionReason;
 use crate::rollout::{Rollout, RolloutId};
 use crate::status::Target;
 
-/// The first wait after a write that failed.
+/// Delay before the first retry after a failed write.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// The longest wait after a write that failed.
+/// Maximum delay before a retry after a failed write.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 const ROLLOUT: &str = "rollout";
 
-/// The continuation of a write once it is acknowledged.
+/// The action that follows when the store acknowledges a write.
 #[derive(Debug)]
 pub(super) enum Continuation {
-    /// Nothing follows: the write holds changed records. Failed deletions are repeated.
+    /// No action: the write contains changed records. The list names the deleted records, so that the deletion
+    /// is repeated if the write fails.
     Records(Vec<(Table, String)>),
-    /// Nothing follows: the write holds every record.
+    /// No action: the write contains every record.
     Everything,
-    /// The accepted floor takes effect, and the revision is activated.
+    /// Makes the accepted floor effective, and activates the revision.
     Floor(Box<PendingFloor>),
-    /// These hosts get their new target.
+    /// Makes the new targets of these hosts effective.
     Targets(Vec<HostName>),
-    /// The host gets the target that its ledger named.
+    /// Makes the target effective that was read from the host's ledger.
     Rebuilt(HostName),
-    /// The host gets its new name. `old` is `None` if the write is repeated.
+    /// Ends the renaming of a host, so that it may run again. `old` is `None` if the write is repeated.
     Renamed {
         old: Option<HostName>,
         new: HostName,
     },
-    /// The raised epoch takes effect, and the host is taken over.
+    /// Makes the raised epoch effective, and takes the host over.
     Epoch(Epoch, HostName),
-    /// The host is dropped, and the request is answered.
+    /// Drops the host, and answers the request.
     Forget(HostName, RequestId),
-    /// A run drops resources from the host's ledger, and the request is answered.
+    /// Schedules a run that drops resources from the host's ledger, and answers the request.
     LetGo(HostName, RequestId),
 }
 
@@ -62,7 +63,7 @@ pub(super) enum StoreHealth {
 }
 
 impl Step<'_> {
-    /// Requests a write and stores its continuation.
+    /// Requests a write, and stores the action that follows it.
     pub(super) fn persist(&mut self, writes: Vec<Write>, pending: Continuation) {
         let id = PersistId(self.state.next_id);
         self.state.next_id += 1;
@@ -166,7 +167,7 @@ impl Step<'_> {
                 self.warn(None, ConditionReason::StoreFailed, message, None);
                 1
             }
-            // Writes of one moment fail together and count once.
+            // Writes that were requested at the same time fail together and count as one failure.
             StoreHealth::Failing { failures, retry_at } if self.now < retry_at => {
                 self.state.store = StoreHealth::Failing { failures, retry_at };
                 return;
@@ -186,7 +187,7 @@ impl Step<'_> {
         }
     }
 
-    /// Retries the store once its wait is over.
+    /// Writes every record again once the retry delay has passed.
     pub(super) fn retry_store_if_due(&mut self) {
         let StoreHealth::Failing { failures, retry_at } = self.state.store else {
             return;
@@ -203,7 +204,7 @@ impl Step<'_> {
         self.persist_everything();
     }
 
-    /// Writes every record, because those of failed writes are lost.
+    /// Writes every record, because the contents of failed writes are lost.
     fn persist_everything(&mut self) {
         let state = &*self.state;
         let mut writes: Vec<_> = put_source(&state.source.record).into_iter().collect();
@@ -254,15 +255,15 @@ pub(super) fn put_source(record: &SourceRecord) -> Option<Write> {
     put(Table::Sources, SOURCE, record)
 }
 
-/// Returns the write of every rollout.
+/// Returns the writes that store all rollouts.
 pub(super) fn put_rollouts(rollouts: &[Rollout]) -> impl Iterator<Item = Write> {
     rollouts
         .iter()
         .filter_map(|rollout| put(Table::Rollouts, &rollout_key(rollout.id()), rollout))
 }
 
-/// Returns the key of a rollout's record. The only one of earlier versions, which has the number 0, keeps its
-/// key.
+/// Returns the key of a rollout's record. Earlier versions stored a single rollout, numbered 0, which keeps
+/// its old key.
 pub(super) fn rollout_key(id: RolloutId) -> String {
     if id == RolloutId::default() {
         ROLLOUT.to_owned()

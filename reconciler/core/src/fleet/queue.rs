@@ -1,7 +1,8 @@
-//! The queue of hosts: one entry per host, the earliest time wins, one run per host, bounded concurrency.
+//! The queue of hosts that wait for a run: each host has at most one entry and one run, the earliest time
+//! wins, and the number of runs is limited.
 //!
-//! A host that is scheduled during its run is parked and runs exactly once more; it never blocks other hosts.
-//! Time is an argument: the queue never sleeps.
+//! A host that is scheduled during its run is parked until that run ends, and then runs exactly once more. It
+//! never blocks other hosts. Time is an argument: the queue never sleeps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,7 +10,7 @@ use std::fmt;
 use jiff::Timestamp;
 use plumb_api::HostName;
 
-/// The reason why a host is scheduled; it doesn't identify the entry.
+/// The reason why a host is scheduled. Entries of one host with different reasons are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trigger {
     /// A person requested the run.
@@ -18,7 +19,7 @@ pub enum Trigger {
     Target,
     /// A run that failed or had to wait is repeated.
     Retry,
-    /// Its resync is due.
+    /// Its periodic run is due.
     Resync,
 }
 
@@ -40,7 +41,7 @@ struct QueueEntry {
 }
 
 impl QueueEntry {
-    /// Returns the earlier time with the stronger trigger.
+    /// Merges two entries of a host: the earlier time, and the trigger that comes first in [`Trigger`].
     fn merged(self, other: Self) -> Self {
         Self {
             at: self.at.min(other.at),
@@ -53,11 +54,11 @@ impl QueueEntry {
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: BTreeMap<HostName, QueueEntry>,
-    /// The waiting hosts up to `time`, the earliest first.
+    /// The waiting hosts whose time isn't after `time`, earliest first.
     due: BTreeSet<(Timestamp, HostName)>,
-    /// The waiting hosts after `time`, the earliest first.
+    /// The waiting hosts whose time is after `time`, earliest first.
     later: BTreeSet<(Timestamp, HostName)>,
-    /// The latest time that the queue was given.
+    /// The latest `now` that [`take`](Self::take) was given.
     time: Timestamp,
     running: BTreeSet<HostName>,
     parked: BTreeMap<HostName, QueueEntry>,
@@ -78,7 +79,8 @@ impl Queue {
         }
     }
 
-    /// Schedules a host. If it is already queued, the earlier time wins.
+    /// Schedules a host. If it is already queued, the earlier time wins. If it is running, it is queued when
+    /// the run ends.
     pub(super) fn add(&mut self, host: &HostName, at: Timestamp, trigger: Trigger) {
         let entry = QueueEntry { at, trigger };
         if self.running.contains(host) {
@@ -97,7 +99,7 @@ impl Queue {
         self.waiting.insert(host.clone(), entry);
     }
 
-    /// Takes the first due host, if there is a free slot.
+    /// Removes the earliest due host from the queue and marks it as running, if there is a free slot.
     pub(super) fn take(&mut self, now: Timestamp) -> Option<(HostName, Trigger)> {
         self.advance(now);
         if self.is_full() {
@@ -119,7 +121,7 @@ impl Queue {
         self.running.len() >= self.limit
     }
 
-    /// Returns the set that holds entries of this time.
+    /// Returns the set (`due` or `later`) that contains entries of this time.
     fn times(&mut self, at: Timestamp) -> &mut BTreeSet<(Timestamp, HostName)> {
         if at <= self.time {
             &mut self.due
@@ -128,8 +130,8 @@ impl Queue {
         }
     }
 
-    /// Moves the entries whose time has come to the due ones. Each moves once, so that counting those that
-    /// are due costs nothing.
+    /// Moves entries that are due now from `later` to `due`. Each entry moves at most once, so that counting
+    /// the due entries costs nothing.
     fn advance(&mut self, now: Timestamp) {
         self.time = self.time.max(now);
         while self.later.first().is_some_and(|(at, _)| *at <= self.time) {
@@ -188,7 +190,7 @@ impl Queue {
         self.waiting.len()
     }
 
-    /// Returns the time of the first entry.
+    /// Returns the time of the earliest waiting entry.
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         let first = self.due.first().or(self.later.first());
         first.map(|(at, _)| *at)

@@ -1,4 +1,4 @@
-//! The records: a ring of bounded size.
+//! The log of records (events for people), as a ring buffer.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,19 +12,20 @@ use crate::ports::{Table, Write};
 use crate::reason::ConditionReason;
 use crate::view::{EventKind, EventRecord};
 
-/// The number of records in the ring.
+/// Maximum number of records in the ring.
 const KEPT: usize = 2000;
 
-/// The number of records in a segment.
+/// Maximum number of records in a segment.
 const SEGMENT: usize = 64;
 
 type Segment = Vec<(u64, Arc<EventRecord>)>;
 
-/// The newest records. Views share them in segments: a record added after a view copies one segment.
+/// The newest records, in segments. Views share the segments by reference; a record that is added while a view
+/// exists copies at most one segment.
 #[derive(Debug, Clone, Default)]
 pub struct RecordLog {
     segments: VecDeque<Arc<Segment>>,
-    /// The number of records at the front of the first segment that have left the ring.
+    /// The number of records at the front of the first segment that are no longer part of the ring.
     left: usize,
     len: usize,
     next: u64,
@@ -40,7 +41,7 @@ fn put(number: u64, record: &EventRecord) -> Option<Write> {
 }
 
 impl RecordLog {
-    /// Creates the log from its stored records, by key.
+    /// Creates the log from stored records in the order of their keys.
     pub(super) fn load(records: Vec<(String, EventRecord)>) -> Self {
         let mut log = Self::default();
         for (key, record) in records {
@@ -93,13 +94,14 @@ impl RecordLog {
         writes
     }
 
-    /// Returns the writes of all records.
+    /// Returns the writes that store all records.
     pub(super) fn puts(&self) -> impl Iterator<Item = Write> {
         self.iter()
             .filter_map(|(number, record)| put(*number, record))
     }
 
-    /// Returns the newest `limit` records of a host, or of all, oldest first.
+    /// Returns the newest `limit` records, oldest first: those about `host`, or all records if `host` is
+    /// `None`.
     pub fn newest(&self, host: Option<&HostName>, limit: usize) -> Vec<EventRecord> {
         let segments = self.segments.iter().rev();
         let records = segments.flat_map(|segment| segment.iter().rev());
@@ -115,7 +117,7 @@ impl RecordLog {
 }
 
 impl Step<'_> {
-    /// Records an event for people.
+    /// Adds a record of an event, for people.
     pub(super) fn record(
         &mut self,
         host: Option<&HostName>,
@@ -137,7 +139,7 @@ impl Step<'_> {
         self.effects.push(Effect::Record(record));
     }
 
-    /// Records a warning.
+    /// Adds a record of a warning.
     pub(super) fn warn(
         &mut self,
         host: Option<&HostName>,

@@ -1,4 +1,4 @@
-//! The failures of a run by resource: each with its cause, those that are alike together.
+//! The failures of a run by resource, with similar failures grouped under one cause.
 
 use plumb_api::Address;
 use plumb_api::report::{AgentError, ChangeResult, Outcome};
@@ -8,23 +8,24 @@ use crate::plan::Planned;
 use crate::reason::ConditionReason;
 use crate::status::{ResourceFailure, ResourceWait};
 
-/// The number of causes in a status.
+/// Maximum number of causes in a status.
 const CAUSES: usize = 50;
 
-/// The number of addresses of one cause in a status.
+/// Maximum number of addresses per cause in a status.
 const NAMED: usize = 20;
 
-/// The longest message of a cause in a status, in characters.
+/// Maximum length of a cause's message in a status, in characters.
 const MESSAGE: usize = 1500;
 
 /// The failures of one run, by resource.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ResourceReport {
-    /// Desired resources that fail, by cause.
+    /// Desired resources that fail, grouped by cause.
     pub failing: Vec<ResourceFailure>,
-    /// Desired resources whose change wasn't tried, by what they wait for.
+    /// Desired resources whose change wasn't attempted, grouped by what they wait for.
     pub waiting: Vec<ResourceWait>,
-    /// Resources that nothing desires any more and that can't be given back. They are no failures.
+    /// Resources that are no longer desired and that the run couldn't remove or restore. They don't count as
+    /// failures.
     pub give_backs: Vec<(Address, AgentError)>,
 }
 
@@ -113,7 +114,8 @@ impl ResourceReport {
         }
     }
 
-    /// Returns a failure, with the names of the others in the detail.
+    /// Returns the message of the failure `lead`, with the names of the other failing and waiting resources in
+    /// the detail.
     pub(super) fn message(&self, lead: &ResourceFailure) -> Message {
         let address = lead.resources.first().map_or("", String::as_str);
         let mut message = lead.message.about(address);
@@ -134,7 +136,7 @@ impl ResourceReport {
         message
     }
 
-    /// Returns what the waiting resources wait for, in a phrase.
+    /// Returns a phrase that says which resources wait, and for what.
     pub(super) fn waits_for(&self) -> String {
         let names = self.waiting.iter().flat_map(|one| &one.resources);
         let count: u32 = self.waiting.iter().map(|one| one.count).sum();
@@ -148,7 +150,7 @@ impl ResourceReport {
     }
 }
 
-/// Lists the first names and counts the rest.
+/// Returns the first three names and the number of the others.
 fn listed<'a>(names: impl Iterator<Item = &'a String>, count: u32) -> String {
     let shown: Vec<&str> = names.take(3).map(String::as_str).collect();
     match count as usize - shown.len().min(count as usize) {

@@ -1,4 +1,4 @@
-//! A revision as the loop reads it: the desired state of each host.
+//! A revision in the form that the main loop reads: the desired state of each host.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::host::HostMode;
 use crate::desired::{Contents, HostIntent, HostResult, Lifecycle, Resolved};
 use crate::plan::goal;
 
-/// A resolved revision. The controller creates one from a verified revision only.
+/// A resolved revision. The controller creates it only from a verified commit.
 #[derive(Debug)]
 pub struct FleetRevision {
     commit: String,
@@ -47,7 +47,7 @@ impl FleetRevision {
         &self.subject
     }
 
-    /// Returns the contents that the specs name.
+    /// Returns the contents that the specs refer to.
     pub fn contents(&self) -> &Contents {
         &self.resolved.contents
     }
@@ -101,7 +101,7 @@ impl FleetRevision {
     }
 }
 
-/// Returns the treatment of a host that its manifest asks for.
+/// Returns the mode that a host's manifest requests at the time `now`.
 pub(super) fn mode(intent: &HostIntent, now: Timestamp) -> HostMode {
     let pause = intent
         .suspend

@@ -19,7 +19,7 @@ use crate::status::Target;
 pub enum RunMode {
     /// The run only observes: the host has no target yet, or another controller drives it.
     Look,
-    /// The run brings the host to its target.
+    /// The run applies changes to bring the host to its target.
     Drive,
 }
 
@@ -32,24 +32,24 @@ pub struct RunReport {
     pub target: Target,
     /// The mode of the run.
     pub mode: RunMode,
-    /// The host's answer to the observation.
+    /// The host's answer to the observation; `None` if there was none.
     pub observed: Option<ObservedHost>,
     /// The plan and the drift that it leaves.
     pub planned: Option<Planned>,
     /// The outcome of each change.
     pub outcomes: Vec<(Change, ChangeOutcome)>,
-    /// The resources that failed, wait, or can't be given back.
+    /// The resources that failed, that wait, or that couldn't be removed or restored.
     pub resources: ResourceReport,
-    /// The resources that the host's ledger dropped by a person's request.
+    /// The resources that were dropped from the host's ledger because a person requested it.
     pub let_go: Vec<Address>,
-    /// The resources that an interrupted run changed, if the host's ledger shows one whose end the controller
-    /// didn't see.
+    /// Set if the host's ledger shows an earlier run whose result the controller never received. Lists the
+    /// resources that this earlier run changed.
     pub interrupted: Option<Vec<Address>>,
-    /// The resources of an apply whose report never came.
+    /// The resources of the plan, if the run sent it and never received the agent's report.
     pub unheard: Vec<Address>,
-    /// Troubles of the host that failed no change.
+    /// Problems on the host that didn't make any change fail.
     pub warnings: Vec<String>,
-    /// The end of the run.
+    /// The result of the run.
     pub end: RunEnd,
     /// The duration of each phase.
     pub phases: PhaseTimes,
@@ -58,16 +58,17 @@ pub struct RunReport {
 /// The host's answer to an observation.
 #[derive(Debug, Clone)]
 pub struct ObservedHost {
-    /// The summary of its ledger.
+    /// The summary of the host's ledger.
     pub ledger: LedgerSummary,
     /// The number of resources of the target.
     pub resources: u32,
-    /// The host's clock minus the controller's; `None` if the host didn't tell its time.
+    /// The host's clock minus the controller's; `None` if the host didn't send its time.
     pub clock_offset: Option<SignedDuration>,
 }
 
 impl ObservedHost {
-    /// True if Plumb has nothing on the host: nothing is desired, and its ledger has no resource.
+    /// True if the host has no desired resources and its ledger is empty, so that nothing of Plumb is left on
+    /// it.
     pub(super) fn is_left(&self) -> bool {
         self.resources == 0 && self.ledger.resources == 0
     }
@@ -76,17 +77,17 @@ impl ObservedHost {
 /// The outcome of a change, as metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChangeOutcome {
-    /// It was made.
+    /// It was applied.
     Applied,
     /// There was nothing left to change.
     Unchanged,
     /// It failed.
     Failed,
-    /// It was not tried, because another change failed.
+    /// It was not attempted, because a change that it depends on failed.
     Skipped,
-    /// It was not tried, because the run stopped.
+    /// It was not attempted, because the run stopped.
     Stopped,
-    /// It gives a resource back and failed, which counts as no failure.
+    /// It was to remove a resource or restore its original, and failed. This doesn't count as a failure.
     Deferred,
 }
 
@@ -104,10 +105,10 @@ impl ChangeOutcome {
     }
 }
 
-/// The end of a run.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunEnd {
-    /// The host is as desired, apart from drift that policy leaves.
+    /// The host is as desired, apart from drift that the drift settings leave uncorrected.
     Settled,
     /// The host was observed; nothing may be changed yet.
     Looked,
@@ -123,9 +124,9 @@ pub enum RunEnd {
     OffChain(String),
     /// The host's ledger is older than at an earlier contact.
     Rewound {
-        /// The sequence at the earlier contact.
+        /// The ledger's sequence number at the earlier contact.
         known: u64,
-        /// The sequence now.
+        /// The ledger's sequence number now.
         found: u64,
     },
 }
@@ -166,7 +167,7 @@ pub struct RunFailure {
 }
 
 impl RunReport {
-    /// Creates the report of a run that did nothing yet.
+    /// Creates the report of a run that hasn't done anything yet.
     pub fn begun(run: &StartRun) -> Self {
         Self {
             id: run.id,
@@ -195,7 +196,7 @@ impl RunReport {
 }
 
 impl RunFailure {
-    /// Creates the failure of the controller itself, with the retry class of its reason.
+    /// Creates the failure of a run because of the controller itself, with the retry kind of its reason.
     pub fn of_controller(reason: ConditionReason, message: impl Into<Message>) -> Self {
         Self {
             reason,
@@ -216,7 +217,7 @@ impl RunFailure {
         )
     }
 
-    /// Creates the failure for an error of the host's port.
+    /// Creates the failure for an error of the session with the host.
     pub fn of_host(error: &HostError, failed_in: FailedIn) -> Self {
         let contact = match error {
             HostError::Agent { .. } | HostError::NoAgent { .. } | HostError::AgentFailed { .. } => {
@@ -241,11 +242,11 @@ impl RunFailure {
         }
     }
 
-    /// Creates the failure of a run whose resources fail: the first that may pass by itself, if there is one;
-    /// else the first of those that wait.
+    /// Creates the failure of a run from its failing resources: from the first transient failure, else from
+    /// the first one that waits, else from the first stalled one. Returns `None` if no resource fails.
     fn of_resources(report: &ResourceReport) -> Option<Self> {
-        // An error that may pass by itself makes a retry worthwhile, even next to permanent ones. It counts as a
-        // failure even if something else is only waited for.
+        // A transient error makes a retry worthwhile, even next to permanent ones. It counts as a failure,
+        // even if other resources only wait.
         let order = |retry: &Retry| match retry {
             Retry::Transient => 0,
             Retry::Waiting => 1,
@@ -269,12 +270,12 @@ impl RunFailure {
 }
 
 impl RunEnd {
-    /// Returns the end of a run that had nothing to change.
+    /// Returns the result of a run that had nothing to change.
     pub fn of_plan(planned: &Planned) -> Self {
         Self::of_changes(planned, &[])
     }
 
-    /// Returns the end of a run from the results of its changes.
+    /// Returns the result of a run from the results of its changes.
     pub fn of_changes(planned: &Planned, results: &[ChangeResult]) -> Self {
         let report = ResourceReport::of(planned, results);
         let incomplete = |message: String| {

@@ -1,4 +1,4 @@
-//! The records of a run: its changes, its drift, its failures and the troubles of its host.
+//! Adds the records of a run: its changes, drift, failures and warnings.
 
 use plumb_api::HostName;
 use plumb_api::plan::Cause;
@@ -12,11 +12,12 @@ use crate::reason::ConditionReason;
 use crate::status::{ConditionType, ResourceFailure};
 use crate::view::EventKind;
 
-/// The number of causes that a run records, each in a record of its own.
+/// Maximum number of causes of failures that get a record of their own in a run. One more record covers the
+/// rest.
 const TOLD: usize = 10;
 
 impl Step<'_> {
-    /// Records changes, drift and failures; a run without any leaves no record.
+    /// Records changes, drift and failures. A run without any of these adds no record.
     pub(super) fn record_run(
         &mut self,
         name: &HostName,
@@ -73,7 +74,7 @@ impl Step<'_> {
         self.record_warnings(name, report);
         let ready = self.reason_of(name, ConditionType::Ready);
         match failure {
-            // Each failing resource has a record of its own.
+            // Failing resources have records of their own.
             Some(_) if !report.resources.failing.is_empty() => {}
             Some((reason, message, _)) if ready != Some(*reason) => {
                 self.warn(Some(name), *reason, message.clone(), revision());
@@ -90,7 +91,8 @@ impl Step<'_> {
         }
     }
 
-    /// Returns the resources that differed after the last run and don't before this one.
+    /// Returns the resources that differed after the previous run and no longer differed when this run
+    /// observed them.
     fn no_longer_differing(&self, name: &HostName, report: &RunReport) -> Vec<String> {
         let open = report.planned.as_ref().map(Planned::differing);
         let is_open = |address: &String| {
@@ -102,7 +104,8 @@ impl Step<'_> {
         before.filter(|one| !is_open(one)).cloned().collect()
     }
 
-    /// Records each failure and each give-back that is new since the last run.
+    /// Records each failure, and each failed removal or restoration, that the previous run didn't have. Also
+    /// records the resources that were dropped from the ledger.
     fn record_resources(&mut self, name: &HostName, report: &RunReport) {
         let Some(host) = self.state.hosts.get(name) else {
             return;
@@ -155,9 +158,9 @@ impl Step<'_> {
         }
     }
 
-    /// Records troubles of the host that failed no change, each once until it ends.
+    /// Records warnings of the host. A warning that stays is recorded once.
     fn record_warnings(&mut self, name: &HostName, report: &RunReport) {
-        // Only a run that changed something could meet them.
+        // Only a run with changes can report warnings. Other runs don't end a warning.
         if report.outcomes.is_empty() {
             return;
         }
@@ -183,7 +186,7 @@ impl Step<'_> {
     }
 }
 
-/// Lists the first addresses and counts the rest.
+/// Returns the first three addresses and the number of the others.
 pub(super) fn first_of(all: &[String]) -> String {
     match all.len() {
         0..=3 => all.join(", "),

@@ -1,4 +1,4 @@
-//! The result of a host's run: the host's new state and its next run.
+//! Handles the end of a run: updates the host's state and schedules its next run.
 
 use plumb_api::frame::TakeOver;
 use plumb_api::report::{AgentError, Retry};
@@ -49,8 +49,8 @@ impl Step<'_> {
         }
     }
 
-    /// Corrects the kind of retry of a failure that the next run mends by itself: it is no standstill, and
-    /// alarms nobody.
+    /// Changes the retry kind of a failure to transient if the next run resolves the failure by itself, so
+    /// that the host doesn't count as stalled and no alert fires.
     fn class(&self, failure: FailureSummary, report: &RunReport) -> FailureSummary {
         let (reason, message, retry) = failure;
         let mends = match reason {
@@ -65,7 +65,7 @@ impl Step<'_> {
         )
     }
 
-    /// Schedules the host's next run; the wait begins now, at the end of the run.
+    /// Schedules the host's next run. Its delay starts now, at the end of this run.
     fn schedule_next(
         &mut self,
         name: &HostName,
@@ -90,7 +90,8 @@ impl Step<'_> {
                 host.backoff.reset();
             }
             let waits = |(_, error): &(Address, AgentError)| error.code.retry() == Retry::Waiting;
-            // A unit that is still stopping is given back as soon as it has stopped.
+            // A resource that can't be removed yet, such as a unit that is still stopping, is tried again
+            // soon.
             let wait = if report.resources.give_backs.iter().any(waits) {
                 state.settings.waits.waiting
             } else {
@@ -103,7 +104,8 @@ impl Step<'_> {
         if host.mode != HostMode::Driven {
             return;
         }
-        // Nothing is left on a retired host, so that a contact would only put the agent back.
+        // A retired host from which everything was removed isn't contacted again, because a session would only
+        // copy the agent there again.
         let head = state.head.as_ref();
         let is_retired = head
             .and_then(|head| head.intent(name))
@@ -181,14 +183,15 @@ impl Step<'_> {
                     retry,
                 };
             }
-            // A stalled host stays stalled until a run drives it.
+            // Only a driving run can end a stall; a run that only observes doesn't.
             (_, None) if host.progress.is_stalled() => {}
             (_, None) => host.progress = Progress::Observed,
         }
     }
 }
 
-/// Returns the give-backs that failed in a run, each with the time of its first try.
+/// Returns the resources that the run couldn't remove or restore, each with the time of the first failed
+/// attempt.
 fn give_backs(
     report: &RunReport,
     before: &[FailedGiveBack],

@@ -1,4 +1,4 @@
-//! The verdict on the end of a run: the host's failure, and the outcome for the rollout.
+//! Evaluates the result of a run: as a failure of the host, and as an outcome for the rollout.
 
 use plumb_api::HostName;
 use plumb_api::report::Retry;
@@ -12,7 +12,7 @@ use crate::rollout::HostOutcome;
 /// A failure of a run of any kind: reason, message, and the kind of retry.
 pub(super) type FailureSummary = (ConditionReason, Message, Retry);
 
-/// Returns the failure that an end of a run amounts to, if it does.
+/// Returns the failure with which a run ended; `None` if it didn't fail.
 pub(super) fn failure_of(host: &HostName, end: &RunEnd) -> Option<FailureSummary> {
     let stalled = |reason, message: String, hint: String| {
         let message = Message::new(message).with_hint(Some(hint));
@@ -55,8 +55,8 @@ pub(super) fn failure_of(host: &HostName, end: &RunEnd) -> Option<FailureSummary
     }
 }
 
-/// Returns the outcome of a driving run for the rollout. A run that ended before it could change anything says
-/// nothing about the change that is rolled out.
+/// Returns the outcome of a driving run for the rollout. A run that ended before it could change anything is
+/// no evidence for or against the change that is rolled out.
 pub(super) fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
     Some(match end {
         RunEnd::Settled => HostOutcome::Reached,
@@ -73,7 +73,8 @@ pub(super) fn outcome_of(end: &RunEnd) -> Option<HostOutcome> {
 
 fn outcome_of_failure(failure: &RunFailure) -> HostOutcome {
     match (failure.failed_in, failure.contact, failure.retry) {
-        // A service that is still starting may yet fail; everything else that is waited for is the host's own.
+        // A service that is still starting may fail because of the change. Any other wait has its cause on the
+        // host itself.
         (FailedIn::Change, _, Retry::Waiting) if failure.reason == ConditionReason::UnitPending => {
             HostOutcome::UnderWay
         }
@@ -83,7 +84,8 @@ fn outcome_of_failure(failure: &RunFailure) -> HostOutcome {
             HostOutcome::Unreachable(failure.message.headline().to_owned())
         }
         (FailedIn::Contact, Contact::Made, Retry::Waiting) => HostOutcome::Busy,
-        // A run that crashed may have changed something; an error of the source says nothing about the host.
+        // A run that crashed in the controller may have changed the host. Other errors of the controller, such
+        // as an unreadable source, don't concern the host.
         (FailedIn::Controller, ..) if failure.reason == ConditionReason::Panicked => {
             failed(failure)
         }

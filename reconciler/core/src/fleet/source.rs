@@ -1,4 +1,4 @@
-//! The source: the result of a poll, the accepted floor, and the conditions.
+//! The state of the source: the results of polls, the accepted floor and the conditions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,24 +21,27 @@ use crate::view::{CommitHeader, CommitVerdict, HeldView, RevisionView, SourceVie
 pub struct SourceRecord {
     /// The last accepted commit. It only moves forward.
     pub floor: Option<String>,
-    /// The introduction that the floor was accepted from; `None` in records of earlier versions.
+    /// The configured introduction (root of trust) from which the floor was verified; `None` in records of
+    /// earlier versions.
     pub introduction: Option<String>,
     /// The fleet's name in the last accepted revision.
     pub fleet: Option<String>,
     /// `rollout.halt.failures` of the last accepted revision.
     pub halt_failures: Option<u32>,
-    /// The times at which commits and tags were first seen.
+    /// The times at which the controller first saw each commit and tag.
     pub first_seen: BTreeMap<String, Timestamp>,
     /// The newest revisions, newest first.
     pub revisions: Vec<RevisionView>,
-    /// Accepted signed rollbacks, oldest first. Hosts that ran an abandoned commit may follow them.
+    /// Accepted signed rollbacks, oldest first. They let hosts that ran an abandoned commit go back to an
+    /// earlier one.
     pub rollbacks: Vec<RollbackRecord>,
     /// Keys revoked by signed `revoke/` tags. They stay revoked when a tag is deleted.
     pub revoked: Vec<String>,
 }
 
 impl SourceRecord {
-    /// Returns the floor if it was accepted from this introduction, or if the record names none.
+    /// Returns the floor if it was verified from this introduction, or if the record doesn't name an
+    /// introduction.
     pub(super) fn floor_from(&self, introduction: &str) -> Option<&String> {
         let from = self.introduction.as_deref();
         let same = from.is_none_or(|from| from == introduction);
@@ -51,9 +54,9 @@ impl SourceRecord {
 pub struct RollbackRecord {
     /// The floor before the rollback.
     pub from: String,
-    /// The earlier commit that it returns to.
+    /// The earlier commit to which the branch returns.
     pub to: String,
-    /// The commit that declares it.
+    /// The commit that declares the rollback.
     pub commit: String,
 }
 
@@ -86,12 +89,12 @@ pub struct SourcePoll {
     pub fetched: Result<String, SourceFault>,
     /// The duration of the fetch.
     pub took: Duration,
-    /// The keys that this machine's configuration revokes, or the error of reading them. `None` if the poll
-    /// crashed before that.
+    /// The keys that the controller's configuration revokes, or the error of reading them. `None` if the poll
+    /// crashed before it read them.
     pub revoked: Option<Result<Vec<String>, String>>,
     /// The result of the verification.
     pub verification: Verification,
-    /// The accepted revision, if it wasn't loaded before.
+    /// The newest accepted revision; `None` if it was loaded before or can't be loaded.
     pub accepted: Option<Arc<FleetRevision>>,
     /// The error of verifying or loading the fetched commits.
     pub fault: Option<SourceFault>,
@@ -100,7 +103,7 @@ pub struct SourcePoll {
 /// The result of a verification.
 #[derive(Debug)]
 pub enum Verification {
-    /// Nothing new: the branch couldn't be fetched, or the keys couldn't be read.
+    /// Nothing was verified, because the branch couldn't be fetched or the revoked keys couldn't be read.
     NotDone,
     /// The branch was verified.
     Branch(Box<BranchVerdict>),
@@ -113,19 +116,20 @@ pub enum Verification {
 pub struct BranchVerdict {
     /// The branch's head.
     pub head: String,
-    /// The end of the longest accepted prefix.
+    /// The newest commit such that it and all commits before it are accepted.
     pub accepted: String,
     /// The first commit that isn't accepted.
     pub held: Option<HeldCommit>,
-    /// The commits from the floor to the head.
+    /// The verdicts on the commits from the floor to the head.
     pub steps: Vec<StepVerdict>,
-    /// The times at which commits and tags were first seen.
+    /// The times at which the controller first saw each commit and tag.
     pub first_seen: BTreeMap<String, Timestamp>,
     /// The signed rollbacks among the steps.
     pub rollbacks: Vec<RollbackRecord>,
     /// Keys revoked by signed tags.
     pub revoked: Vec<String>,
-    /// Keys revoked earlier whose tags no longer suffice; `None` if no tag was read.
+    /// Keys that were revoked by signed tags earlier and that the present tags no longer revoke; `None` if no
+    /// tag was read.
     pub unbacked: Option<Vec<String>>,
 }
 
@@ -136,7 +140,7 @@ pub struct StepVerdict {
     pub commit: String,
     /// The verdict on it.
     pub verdict: CommitVerdict,
-    /// Its author, date, signers and first line, as far as they are known.
+    /// The commit's author, date, signers and first line, as far as they are known.
     pub header: CommitHeader,
     /// The reasons why it isn't accepted, a sentence each.
     pub reasons: Vec<String>,
@@ -167,14 +171,14 @@ pub(super) struct SourceState {
     pub(super) blocked: Option<(ConditionReason, Message)>,
     /// The result of the last fetch; `None` before the first.
     pub(super) fetch: Option<Result<(), SourceFault>>,
-    /// The reasons of failed fetches since the last good one; each is recorded once.
+    /// The reasons of failed fetches since the last successful one. An event was recorded for each of them.
     pub(super) told_faults: Vec<ConditionReason>,
     /// The accepted commit that can't be loaded, and why.
     pub(super) unloadable: Option<(String, Message)>,
     pub(super) last_fetch: Option<Timestamp>,
-    /// Keys that this machine's configuration revokes; `None` until they are read.
+    /// Keys that the controller's configuration revokes; `None` until they are read.
     pub(super) revoked: Option<Vec<String>>,
-    /// Keys in `unbacked` of an earlier verdict; each is recorded once.
+    /// The keys in `unbacked` of the last verdict. An event was recorded for each of them.
     pub(super) unbacked: Vec<String>,
     pub(super) phase: PollPhase,
     /// True if another poll was requested during this one.
@@ -182,9 +186,9 @@ pub(super) struct SourceState {
     pub(super) next_poll: Timestamp,
     pub(super) poll_begun: Option<Timestamp>,
     pub(super) last_poll: Option<Timestamp>,
-    /// Failed fetches in a row.
+    /// Number of failed fetches in a row.
     pub(super) fetch_failures: u32,
-    /// Failed writes of the floor in a row.
+    /// Number of failed writes of the floor in a row.
     pub(super) floor_failures: u32,
     /// The conditions with their transition times.
     pub(super) conditions: Conditions,

@@ -1,4 +1,4 @@
-//! Handling of a poll's result: the accepted floor and the newest revision.
+//! Begins polls of the source and handles their results: the accepted floor and the newest revision.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +20,16 @@ use crate::reason::ConditionReason;
 use crate::status::ConditionType;
 use crate::view::{CommitVerdict, EventKind, RevisionView};
 
-/// The number of stored revisions.
+/// Maximum number of stored revisions.
 pub const REVISIONS: usize = 50;
 
-/// The number of stored signed rollbacks. A host that missed more of them needs manual work.
+/// Maximum number of stored signed rollbacks. A host that missed more of them needs manual work.
 const ROLLBACKS: usize = 100;
 
-/// The first wait after a failed fetch.
+/// Delay before the first retry after a failed fetch, or after a failed write of the floor.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
-/// The longest wait after a failed fetch, unless the poll interval is longer.
+/// Maximum delay before a retry after a failed fetch, unless the poll interval is longer.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 impl Step<'_> {
@@ -97,7 +97,7 @@ impl Step<'_> {
         self.alerts_changed(AlertScope::Source);
     }
 
-    /// Records the result of the fetch; returns the wait until the next one.
+    /// Handles the result of the fetch, and returns the delay before the next one.
     fn fetched(&mut self, poll: &SourcePoll) -> Duration {
         let repo = self.state.settings.source_description.clone();
         self.counters().fetched(&repo, poll);
@@ -126,8 +126,8 @@ impl Step<'_> {
         state.jitter.around(wait)
     }
 
-    /// Stores the result of the fetch and records when it changes. A source that fails now for one reason and
-    /// now for another is recorded once for each.
+    /// Stores the result of the fetch, and adds a record when it changes. If fetches fail alternately for
+    /// several reasons, each reason is recorded once.
     fn fetch_result(&mut self, fault: Option<SourceFault>) {
         let source = &mut self.state.source;
         let before = source.reason(ConditionType::Ready);
@@ -138,7 +138,7 @@ impl Step<'_> {
         match (reason, message) {
             (Some(reason), Some(message)) if !source.told_faults.contains(&reason) => {
                 source.told_faults.push(reason);
-                // The repository was fetched if it is a file of it that can't be read.
+                // With unreadable files, the fetch itself succeeded, so the reason isn't `FetchFailed`.
                 let reason = match reason {
                     ConditionReason::FilesUnreadable => reason,
                     _ => ConditionReason::FetchFailed,
@@ -155,8 +155,8 @@ impl Step<'_> {
         }
     }
 
-    /// Remembers if an accepted commit can't be loaded: hosts then stay where they are though a newer
-    /// revision is accepted, and their conditions say so.
+    /// Stores which accepted commit can't be loaded, if there is one. Hosts then keep their targets although a
+    /// newer revision is accepted, and their conditions say so.
     fn loadable(&mut self, poll: &SourcePoll) {
         let unloadable = match (&poll.verification, &poll.fault) {
             (Verification::Branch(verdict), Some(fault)) => {
@@ -183,13 +183,13 @@ impl Step<'_> {
         self.alerts_changed(AlertScope::Source);
     }
 
-    /// Records the keys that this machine's configuration revokes. While they can't be read nothing new is
-    /// accepted, because one of them may have signed it.
+    /// Stores the keys that the controller's configuration revokes. While they can't be read, no new commit is
+    /// accepted, because a revoked key may have signed it.
     fn revocations_read(&mut self, revoked: Result<Vec<String>, String>) {
         match revoked {
             Ok(now) => {
                 let before = self.state.source.revoked.replace(now.clone());
-                // Nothing can be new at the first reading after the start.
+                // At the first reading after the start, no key counts as newly revoked.
                 let Some(before) = before else {
                     return;
                 };
@@ -217,7 +217,7 @@ impl Step<'_> {
         }
     }
 
-    /// Sets the reason why nothing new is accepted; returns true if the reason is new.
+    /// Sets the reason why no new commit is accepted; returns true if the reason is new.
     fn block(&mut self, reason: ConditionReason, message: &Message) -> bool {
         let source = &mut self.state.source;
         let news = source.reason(ConditionType::SourceVerified) != Some(reason);
@@ -226,7 +226,8 @@ impl Step<'_> {
         news
     }
 
-    /// Handles a missing or unusable trust root. No commit is held for it, and hosts stay as they are.
+    /// Handles a missing or unusable trust root. No commit counts as held because of it, and hosts keep their
+    /// targets.
     fn no_trust_root(&mut self, fault: TrustRootFault) {
         let source = &mut self.state.source;
         let (reason, message) = (fault.reason, fault.message.clone());
@@ -240,8 +241,9 @@ impl Step<'_> {
         }
     }
 
-    /// Writes the accepted floor. No revision is activated before its floor is durable: a restart would not
-    /// know of it, and if the branch had been set back by then, it would take the older head for the newest.
+    /// Writes the accepted floor. A revision is activated only once its floor is durable. Otherwise a
+    /// restarted controller wouldn't know this floor, and if somebody had reset the branch in the meantime, it
+    /// would accept the older head as the newest commit.
     fn persist_floor(&mut self, verdict: BranchVerdict, accepted: Option<Arc<FleetRevision>>) {
         let source = &mut self.state.source;
         let mut record = source.record.clone();
@@ -256,7 +258,8 @@ impl Step<'_> {
         record.introduction = Some(self.state.settings.introduction.clone());
         record.floor = Some(verdict.accepted.clone());
         let source = &mut self.state.source;
-        // Kept even if the write fails: the tag may be gone by the next poll.
+        // The revoked keys are kept even if the write fails, because a tag may be deleted before the next
+        // poll.
         source.record.revoked.clone_from(&record.revoked);
         source.phase = PollPhase::Persisting;
         let writes = put_source(&record).into_iter().collect();
@@ -353,16 +356,16 @@ impl Step<'_> {
         }
     }
 
-    /// Records keys revoked by signed tags, and keys whose tags no longer suffice, because one was deleted
-    /// or its signer left the policy. Those keys stay revoked: the person who deleted a tag may be the one
-    /// who has the key.
+    /// Records keys that signed tags revoke, and revoked keys whose tags no longer suffice, because a tag was
+    /// deleted or its signer left the policy. The latter keys stay revoked: the person who deleted a tag may
+    /// be the one who has the key.
     fn record_tag_revocations(&mut self, verdict: &BranchVerdict) {
         let known = self.state.source.record.revoked.clone();
         for key in missing_from(&verdict.revoked, &known) {
             let message = format!("key {key} was revoked by signed revoke/ tags");
             self.warn(None, ConditionReason::KeyRevoked, message, None);
         }
-        // No tag is read if no chain leads to the head.
+        // Tags aren't read if no verified chain leads to the head.
         let Some(unbacked) = &verdict.unbacked else {
             return;
         };
@@ -375,7 +378,7 @@ impl Step<'_> {
         }
     }
 
-    /// Stores each commit's verdict, and counts those that are new or changed.
+    /// Stores the verdict on each commit, and counts new and changed verdicts.
     fn remember(&mut self, verdict: &BranchVerdict) {
         let now = self.now;
         for step in &verdict.steps {

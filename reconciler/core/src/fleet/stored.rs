@@ -1,6 +1,6 @@
-//! Persistent state: the form of each record, and the state that is restored from them.
+//! Persistent state: the format of each stored record, and reading the state back from the records.
 //!
-//! Records of earlier versions are read too; missing fields are derived from their conditions.
+//! Records of earlier versions can be read too: fields that they lack are derived from the stored conditions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,15 +32,15 @@ pub(super) const SOURCE: &str = "source";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
-    /// The id, created once.
+    /// The controller's id, created at its first start.
     pub id: ControllerId,
-    /// The number of its starts.
+    /// The controller's epoch, which grows at each start and may grow further when it takes over a host.
     pub epoch: Epoch,
 }
 
 impl Identity {
-    /// Returns the identity of a starting controller: one epoch after the stored one, or `fresh`. The
-    /// returned write must be durable before anything else happens.
+    /// Returns the identity of a starting controller: the stored one with the next epoch, or the id from
+    /// `fresh` with epoch 1. The returned write must be durable before the controller does anything else.
     ///
     /// # Errors
     /// Returns an error if the stored identity can't be read.
@@ -76,13 +76,13 @@ pub(super) struct HostRecord {
     pub(super) status: HostStatus,
     #[serde(default)]
     pub(super) labels: Arc<BTreeMap<String, String>>,
-    /// Runs in a row that found drift.
+    /// Number of runs in a row that found drift.
     #[serde(default)]
     pub(super) drift_runs: u32,
-    /// Resources that the next run drops from the host's ledger.
+    /// Resources that the next run drops from the host's ledger, because a person requested it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) let_go: BTreeSet<Address>,
-    /// The changes that the host doesn't have yet.
+    /// The changes that the host hasn't received yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) backlog: Option<Backlog>,
     /// The facts that the conditions are derived from; `None` in records of earlier versions.
@@ -155,7 +155,7 @@ fn progress_of(conditions: &Conditions, revision: Option<&String>) -> Progress {
         ConditionReason::NewTarget => Progress::NewTarget,
         ConditionReason::AwaitingTurn => Progress::Observed,
         ConditionReason::Resumed => Progress::Resumed,
-        // Set by the manifest of a held host without a target, not by a run.
+        // This reason comes from invalid manifests of a host without a target, not from a run.
         ConditionReason::ManifestInvalid => Progress::Begun,
         reason => failure_of(conditions, ready, reason),
     }
@@ -225,7 +225,7 @@ impl HostState {
     }
 }
 
-/// A record that safety depends on can't be read.
+/// A stored record that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the record `{key}` can't be read: {reason}")]
 pub struct RecordError {
@@ -235,14 +235,14 @@ pub struct RecordError {
     pub reason: String,
 }
 
-/// Returns the write of a record.
+/// Returns the write that stores a record.
 pub(super) fn put<T: Serialize>(table: Table, key: &str, value: &T) -> Option<Write> {
-    // Records are texts, numbers and times, which always serialize.
+    // Records consist of texts, numbers and times, which can always be serialized.
     let bytes = serde_json::to_vec(value).ok()?;
     Some(Write::Put(table, key.to_owned(), bytes))
 }
 
-/// Returns the write of the controller's identity.
+/// Returns the write that stores the controller's identity.
 pub(super) fn put_identity(identity: &Identity) -> Option<Write> {
     put(Table::Controller, IDENTITY, identity)
 }
@@ -254,7 +254,8 @@ fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, RecordError
     })
 }
 
-/// The stored state. Records that couldn't be read are left out and written anew.
+/// The state that was read from the store. Records that couldn't be read are left out, and are written anew
+/// later.
 #[derive(Debug)]
 pub struct Persisted {
     pub(super) source: SourceRecord,
@@ -281,8 +282,8 @@ impl Persisted {
     /// Restores the state from all tables.
     ///
     /// # Errors
-    /// Returns an error if the source's record or a rollout can't be read: nothing may be driven without
-    /// them.
+    /// Returns an error if the record of the source or of a rollout can't be read, because without it no host
+    /// may be changed.
     pub fn read(mut tables: BTreeMap<Table, Records>) -> Result<Self, RecordError> {
         let mut unreadable = Vec::new();
         let mut take = |table| tables.remove(&table).unwrap_or_default();
@@ -329,7 +330,8 @@ impl Persisted {
         })
     }
 
-    /// Returns a number that no rollout has had which a host still waits for.
+    /// Returns a number that is higher than that of every stored rollout and of every rollout in a host's
+    /// backlog.
     pub(super) fn next_rollout(&self) -> RolloutId {
         let hosts = self.hosts.values();
         let waits = hosts.filter_map(|host| host.backlog.as_ref()?.rollout());
@@ -348,7 +350,7 @@ impl Persisted {
     }
 }
 
-/// Returns the records whose keys and bytes can be read; adds the others to `unreadable`.
+/// Returns the records whose keys and bytes can be parsed; adds the errors of the others to `unreadable`.
 fn named<K: std::str::FromStr, T: DeserializeOwned>(
     records: Records,
     unreadable: &mut Vec<RecordError>,
@@ -367,7 +369,7 @@ fn named<K: std::str::FromStr, T: DeserializeOwned>(
     all
 }
 
-/// Returns the bytes of a desired state: its resources by address.
+/// Serializes a desired state as its specs by address.
 pub(super) fn state_to_bytes(state: &DesiredState) -> Option<Vec<u8>> {
     let specs: BTreeMap<&Address, &Spec> = state
         .resources()

@@ -1,4 +1,4 @@
-//! Hosts that another controller drives, and the way back from it.
+//! Detects hosts that another controller drives, and takes them over if the settings permit it.
 
 use plumb_api::frame::{LedgerSummary, TakeOver};
 use plumb_api::{Epoch, HostName};
@@ -10,14 +10,15 @@ use super::stored::{Identity, put_identity};
 use crate::reason::ConditionReason;
 
 impl Step<'_> {
-    /// Marks a host that another controller drives, and stops driving it.
+    /// Marks a host as driven by another controller, and stops driving it.
     pub(super) fn superseded(&mut self, name: &HostName) {
         if let Some(host) = self.state.hosts.get_mut(name) {
             host.superseded = true;
         }
         self.leave_out(name);
         if self.state.settings.take_over == TakeOver::Yes {
-            // The next run reads from the ledger which epoch must be exceeded.
+            // The next run reads the other controller's epoch from the ledger, because this controller needs a
+            // higher one.
             self.state.queue.add(name, self.now, Trigger::Retry);
         }
     }
@@ -42,13 +43,14 @@ impl Step<'_> {
                 id: identity.id.clone(),
                 epoch,
             };
-            // A host must not see an epoch that a restart of this controller could repeat.
+            // The raised epoch is stored before any host sees it. Otherwise this controller could use it again
+            // after a restart.
             let writes = put_identity(&raised).into_iter().collect();
             self.persist(writes, Continuation::Epoch(epoch, name.clone()));
         }
     }
 
-    /// Records that a host was taken over from another controller.
+    /// Records that a host was taken over from another controller, and schedules a run on it.
     pub(super) fn taken_over(&mut self, name: &HostName) {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return;

@@ -1,4 +1,5 @@
-//! Phase 1: the static facts of every host. Hosts can know nothing else about one another.
+//! Phase 1 of resolving: computes the static facts of every host, before any resource is rendered.
+//! Expressions of one host can read nothing else about another host.
 
 mod address;
 mod checks;
@@ -32,7 +33,7 @@ pub(crate) struct Facts {
     pub(crate) labels: BTreeMap<HostName, BTreeMap<String, String>>,
     pub(crate) networks: BTreeMap<Arc<str>, Result<Arc<NetworkFacts>, Problems>>,
     pub(crate) alertmanagers: Vec<plumb_api::LoginUrl>,
-    /// The errors that don't belong to one host.
+    /// The errors that don't belong to a single host.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
@@ -54,14 +55,14 @@ pub(crate) struct HostFacts {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) networks: BTreeMap<Arc<str>, HostNetwork>,
     pub(crate) endpoints: Vec<EndpointFact>,
-    /// Its profiles with their parameters.
+    /// The host's profiles with their parameters.
     pub(crate) instances: Vec<Instance>,
-    /// The facts as templates see them.
+    /// The facts as a template value.
     pub(crate) value: Jinja,
 }
 
 impl HostFacts {
-    /// Returns the address of an endpoint in this network, or in the first of its own networks.
+    /// Returns the first of [`Self::addresses_of`].
     pub(crate) fn address_of(
         &self,
         endpoint: &EndpointFact,
@@ -70,7 +71,9 @@ impl HostFacts {
         self.addresses_of(endpoint, network).next()
     }
 
-    /// Returns all addresses of an endpoint, in order of its networks.
+    /// Returns the host's addresses in the networks that the endpoint lists, in that order; in all networks
+    /// of the host if the endpoint lists none. If `network` is given, only the address in that network is
+    /// returned.
     pub(crate) fn addresses_of<'a>(
         &'a self,
         endpoint: &'a EndpointFact,
@@ -89,7 +92,7 @@ impl HostFacts {
     }
 }
 
-/// A host in a network.
+/// The addresses of a host in one network.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct HostNetwork {
@@ -105,7 +108,7 @@ pub(crate) struct HostNetwork {
 }
 
 impl HostNetwork {
-    /// Returns the address for other hosts: IPv4 if there is one, else IPv6.
+    /// Returns the address that other hosts use: IPv4 if there is one, else IPv6.
     pub(crate) fn address(&self) -> Option<String> {
         self.ipv4.clone().or_else(|| self.ipv6.clone())
     }
@@ -114,19 +117,19 @@ impl HostNetwork {
 /// A service that a host offers.
 #[derive(Debug)]
 pub(crate) struct EndpointFact {
-    /// The key of the profile's instance; empty for the host's own endpoints.
+    /// The key of the profile instance that declares the endpoint; empty if the host itself declares it.
     pub(crate) instance: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) spec: EndpointSpec,
 }
 
-/// A network and its members.
+/// A network and its members, as a template value.
 #[derive(Debug)]
 pub(crate) struct NetworkFacts {
     pub(crate) value: Jinja,
 }
 
-/// A member of a network, a host or not.
+/// A member of a network: a host, or a machine that isn't a host of the fleet.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MemberFact {
@@ -145,7 +148,7 @@ pub(crate) struct MemberFact {
     pub(crate) span: Span,
 }
 
-/// Evaluates the expressions in a host's static fields; they can read its name and labels.
+/// Evaluates the expressions in a host's static fields, which can read only the host's name and labels.
 pub(super) fn render_statics(
     engine: &Engine,
     name: &HostName,
@@ -290,7 +293,7 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
     })
 }
 
-/// Renders the endpoints of one instance and adds them to `all`.
+/// Renders the endpoints that a profile instance, or the host itself, declares and adds them to `all`.
 fn offers(
     manifests: &Manifests,
     instance: &Arc<str>,
@@ -345,7 +348,7 @@ fn offers(
     }
 }
 
-/// Returns the error about an unknown network.
+/// Creates the error about an unknown network.
 fn no_network(manifests: &Manifests, name: &str, span: &Span) -> Diagnostic {
     let diagnostic = Diagnostic::error(
         code::UNKNOWN_REFERENCE,
@@ -358,7 +361,7 @@ fn no_network(manifests: &Manifests, name: &str, span: &Span) -> Diagnostic {
     }
 }
 
-/// Returns the place of a value in a tree, or of the nearest node above it.
+/// Returns the position of the value at `path`, or of its nearest ancestor that exists.
 fn place<'a>(node: &'a Node, path: &[&str]) -> &'a Span {
     let mut here = node;
     for step in path {

@@ -1,4 +1,4 @@
-//! `fleet.yaml`: the settings of all hosts.
+//! `fleet.yaml`: reads the settings of the fleet and the defaults of its hosts.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::object::{self, Broken};
 use super::{code, host};
 use crate::render::has_expression;
 
-/// The fleet's own object, typed.
+/// The decoded Fleet object.
 #[derive(Debug, Clone)]
 pub(crate) struct FleetObject {
     pub(crate) name: FleetName,
     pub(crate) spec: FleetSpec,
     /// `hostDefaults` as a tree.
     pub(crate) defaults: Arc<Map>,
-    /// `alertmanagers` as a tree, which has the places of its values.
+    /// `alertmanagers` as a tree, which has the position of each value.
     pub(crate) alertmanagers: Option<Node>,
 }
 
@@ -28,7 +28,8 @@ pub(crate) fn read(file: &Arc<str>, content: &SourceFile) -> Result<FleetObject,
         diagnostics,
     };
     let defaults = object.spec.get("hostDefaults");
-    // An expression has no type until it is evaluated, which happens for each host.
+    // Defaults with expressions can't be decoded here: an expression has no type until each host evaluates
+    // it.
     let late = defaults.filter(|defaults| has_expression(&statics_of(defaults)));
     let spec: FleetSpec = match late {
         None => decode(&object.spec),

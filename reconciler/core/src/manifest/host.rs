@@ -1,4 +1,4 @@
-//! `hosts/NAME.yaml`: one machine, combined with the fleet's `hostDefaults`.
+//! `hosts/NAME.yaml`: reads one host's manifest and merges it with the fleet's `hostDefaults`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::object::Object;
 use super::{code, unsupported};
 use crate::compose::{Block, Priority};
 
-/// The file that sets a field of a host.
+/// The file that a value of a host comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Layer {
     /// `Fleet.hostDefaults`.
@@ -22,29 +22,29 @@ pub(crate) enum Layer {
 /// A host's manifest, combined with the fleet's defaults.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
-    /// The file's path.
+    /// The path of the host's file.
     pub(crate) file: Arc<str>,
-    /// The labels.
+    /// The host's labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// The place of its name.
+    /// The position of the host's name in the file.
     pub(crate) span: Span,
-    /// The typed fields that aren't composed; the tree fields are left out.
+    /// The typed static fields, merged with the defaults. Fields in `TREES` are left empty here.
     pub(crate) spec: HostSpec,
-    /// The same fields as a tree, which has the places of their values.
+    /// The static fields as a tree, which has the position of each value.
     pub(crate) statics: Node,
-    /// The profiles of each layer: key → parameters.
+    /// The profiles that each layer requests: key → parameters.
     pub(crate) profiles: Vec<(Layer, Arc<Map>)>,
-    /// The endpoints of the host itself.
+    /// The endpoints that the host or the defaults declare; profiles declare endpoints of their own.
     pub(crate) endpoints: Map,
-    /// The host's own blocks of resources; those of the defaults belong to the fleet.
+    /// The resource blocks of the host's own file; the blocks of the defaults are in the fleet.
     pub(crate) blocks: Vec<Block>,
-    /// The resources and profiles that the host removes.
+    /// The addresses in `remove`: resources and profiles that the host doesn't get.
     pub(crate) remove: Vec<(Layer, Node)>,
-    /// JSON patches.
+    /// The JSON Patch operations in `patches`.
     pub(crate) patches: Vec<Node>,
 }
 
-/// The fields that stay trees until they are composed and rendered.
+/// The host fields that stay untyped trees until they are composed and rendered.
 const TREES: [&str; 7] = [
     "profiles",
     "endpoints",
@@ -55,12 +55,12 @@ const TREES: [&str; 7] = [
     "patches",
 ];
 
-/// True if a field of a host stays a tree until it is composed and rendered.
+/// True if this field of a host stays an untyped tree until it is composed and rendered.
 pub(super) fn is_tree(field: &str) -> bool {
     TREES.contains(&field)
 }
 
-/// Combines a host's spec with the defaults. `render` evaluates the expressions in the static fields.
+/// Combines a host's spec with the fleet's defaults. `render` evaluates the expressions in static fields.
 pub(crate) fn read(
     object: &Object,
     defaults: &Arc<Map>,
@@ -146,7 +146,7 @@ pub(crate) fn read(
     })
 }
 
-/// Returns a mapping, or `None` for null; anything else is an error.
+/// Returns the mapping in `node`, or `None` for null. Adds an error to `diagnostics` for any other value.
 pub(crate) fn mapping(
     node: &Node,
     what: &str,
@@ -168,7 +168,7 @@ pub(crate) fn mapping(
     }
 }
 
-/// Returns the static fields of a host: its own over the defaults.
+/// Returns the static fields of a host: the host's own values override the defaults.
 fn statics(defaults: &Map, own: &Map, span: &Span) -> Node {
     let is_static = |entry: &&Entry| !is_tree(&entry.key.text);
     let mut merged: Map = defaults.iter().filter(is_static).cloned().collect();
@@ -182,7 +182,7 @@ fn statics(defaults: &Map, own: &Map, span: &Span) -> Node {
     Node::map(merged, span.clone())
 }
 
-/// Merges two values: mappings unite, and so does the set `ignore`; any other value is replaced.
+/// Merges two values. Mappings and the set `ignore` are united; any other own value replaces the default.
 fn overlay(default: &Node, own: &Node) -> Node {
     let (Some(below), Some(above)) = (default.as_map(), own.as_map()) else {
         return own.clone();
@@ -209,7 +209,7 @@ fn overlay(default: &Node, own: &Node) -> Node {
     Node::map(merged, own.span.clone())
 }
 
-/// Returns the errors of a decoded host that its types don't rule out.
+/// Returns the errors in a decoded host that its Rust types don't rule out.
 pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let place = |field: &str| node.get(field).map_or(&node.span, |node| &node.span);

@@ -1,14 +1,14 @@
-//! Warns of expressions in literal contents. A literal text is never rendered, because text with braces of
-//! another template language must stay as it is; one that names Plumb's own variables was meant otherwise.
+//! Warns about Plumb expressions in a literal `content`. Plumb never renders literal text, because its braces
+//! may belong to another template language. A literal that names variables of Plumb is probably a mistake.
 
 use plumb_document::{Diagnostic, Node, Value};
 
 use super::code;
 
-/// The variables of Plumb's templates that a literal text hardly names by chance.
+/// Beginnings of expressions that text for other template languages hardly contains by chance.
 const VARIABLES: [&str; 4] = ["params.", "host.", "hosts.", "networks."];
 
-/// Adds a warning for each literal `content` below a node that has an expression of Plumb's.
+/// Adds a warning for each literal `content` below `node` that contains a Plumb expression.
 pub(super) fn warn(node: &Node, warnings: &mut Vec<Diagnostic>) {
     match &node.value {
         Value::Seq(items) => items.iter().for_each(|item| warn(item, warnings)),
@@ -35,7 +35,7 @@ pub(super) fn warn(node: &Node, warnings: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Returns the first expression of a text that names one of Plumb's variables.
+/// Returns the first `{{ … }}` in the text that begins with one of Plumb's variables.
 fn expression(text: &str) -> Option<&str> {
     let mut rest = text;
     while let Some(begin) = rest.find("{{") {

@@ -1,7 +1,8 @@
-//! Manifests: reads a repository's files into objects.
+//! Manifests: reads the YAML files of a repository into typed objects.
 //!
-//! [`load`] reads the files of a revision and always returns a [`Fleet`]: an object with errors is kept with
-//! its diagnostics, so that its host is held instead of looking absent.
+//! [`load`] reads the files of a revision and always returns a [`Fleet`]. An object with errors stays in the
+//! fleet together with its diagnostics, so that its host is held at its last desired state instead of looking
+//! deleted.
 
 pub mod code;
 mod facts;
@@ -37,29 +38,29 @@ pub(crate) use reference::{FieldRef, closest_address};
 pub(crate) use too_large::too_large;
 pub(crate) use unsupported::{TYPES, diagnostic as unsupported_diagnostic};
 
-/// The files of a revision, by path from the repository's root.
+/// The files of a revision.
 ///
-/// `R` is the type of the revision. Only code that can create an `R` can get a [`Fleet<R>`], so hosts are
-/// only driven from revisions that the trust crate created.
+/// `R` is the type of the revision. A [`Fleet<R>`] can only be loaded by code that can create an `R`. Hosts
+/// are only driven to a fleet whose `R` is a verified revision, which only the trust crate can create.
 #[derive(Debug, Clone)]
 pub struct Sources<R> {
-    /// The revision.
+    /// The revision that the files belong to.
     pub revision: R,
-    /// Its files.
+    /// The files by path from the repository's root.
     pub files: BTreeMap<Arc<str>, SourceFile>,
 }
 
-/// A loaded fleet, with all diagnostics.
+/// A loaded fleet and the diagnostics of its objects.
 #[derive(Debug)]
 pub struct LoadedFleet<R> {
-    /// The fleet; it exists even if objects have errors.
+    /// The fleet; it also has the objects with errors.
     pub fleet: Fleet<R>,
-    /// The errors of objects. Errors that only resolving finds are in the result of
+    /// Errors and warnings about objects. Errors that show only when hosts are resolved are in the result of
     /// [`resolve`](crate::resolve::resolve).
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// A revision's objects, ready to be resolved.
+/// The objects of a revision, ready to be resolved.
 #[derive(Debug, Clone)]
 pub struct Fleet<R> {
     revision: R,
@@ -67,12 +68,12 @@ pub struct Fleet<R> {
 }
 
 impl<R> Fleet<R> {
-    /// Returns the revision that it was loaded from.
+    /// Returns the revision that the fleet was loaded from.
     pub fn revision(&self) -> &R {
         &self.revision
     }
 
-    /// Returns the names of all hosts, held ones too.
+    /// Returns the names of all hosts, including hosts whose manifests have errors.
     pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
         self.manifests.hosts.keys()
     }
@@ -82,7 +83,7 @@ impl<R> Fleet<R> {
         self.manifests.hosts.contains_key(name)
     }
 
-    /// Returns a host's labels; `None` if they can't be read.
+    /// Returns a host's labels; `None` if there is no such host or its labels can't be read.
     pub fn labels(&self, name: &HostName) -> Option<&BTreeMap<String, String>> {
         match self.manifests.hosts.get(name)? {
             Ok(host) => Some(&host.labels),
@@ -90,13 +91,13 @@ impl<R> Fleet<R> {
         }
     }
 
-    /// Returns the operating system that a host's manifest names.
+    /// Returns the operating system that a host's manifest names; `None` if it names none or has errors.
     pub fn os(&self, name: &HostName) -> Option<&Os> {
         let host = self.manifests.hosts.get(name)?.as_ref().ok()?;
         host.spec.os.as_ref()
     }
 
-    /// Returns the text of every file, for snippets.
+    /// Returns the text of every file, for snippets in diagnostics.
     pub fn source_map(&self) -> SourceMap {
         let mut map = SourceMap::default();
         for (file, found) in self.manifests.files.iter() {
@@ -112,10 +113,10 @@ impl<R> Fleet<R> {
     }
 }
 
-/// An object, or its errors.
+/// An object, or its errors if it has any.
 pub(crate) type Entry<T> = Result<Arc<T>, Broken>;
 
-/// The identity of an object.
+/// The kind and name of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ObjectId {
     Fleet,
@@ -124,10 +125,11 @@ pub(crate) enum ObjectId {
     Network(Arc<str>),
 }
 
-/// Several objects.
+/// A set of objects.
 pub(crate) type ObjectIdSet = BTreeSet<ObjectId>;
 
-/// The reasons why something about a host is unknown: its own errors, and other objects with errors.
+/// The reasons why something about a host is unknown: `diagnostics` are the host's own errors, `because` are
+/// other objects with errors that the host depends on.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Problems {
     pub(crate) diagnostics: Vec<Diagnostic>,
@@ -151,7 +153,7 @@ impl Problems {
         self.because.extend(other.because);
     }
 
-    /// Returns the value, unless there are problems.
+    /// Returns `value` if there are no problems.
     pub(crate) fn or<T>(self, value: T) -> Result<T, Self> {
         if self.is_empty() {
             Ok(value)
@@ -176,7 +178,7 @@ impl From<Vec<Diagnostic>> for Problems {
     }
 }
 
-/// Everything of a revision that doesn't depend on one host.
+/// The objects of a revision, and what is computed once for all hosts.
 #[derive(Debug)]
 pub(crate) struct Manifests {
     pub(crate) files: Arc<BTreeMap<Arc<str>, SourceFile>>,
@@ -185,9 +187,10 @@ pub(crate) struct Manifests {
     pub(crate) hosts: BTreeMap<HostName, Entry<Host>>,
     pub(crate) profiles: BTreeMap<Arc<str>, Entry<Profile>>,
     pub(crate) networks: BTreeMap<Arc<str>, Entry<Network>>,
-    /// The order of profiles: including ones come before included ones.
+    /// The position of each profile in an order in which including profiles precede included profiles.
     pub(crate) profile_order: BTreeMap<Arc<str>, usize>,
-    /// Diagnostics that belong to no usable object.
+    /// Diagnostics that aren't errors of one object: warnings, and errors about files that contain no usable
+    /// object.
     pub(crate) loose: Vec<Diagnostic>,
     pub(crate) engine: Engine,
     pub(crate) facts: Arc<Facts>,
@@ -209,11 +212,11 @@ pub fn load<R>(sources: Sources<R>) -> LoadedFleet<R> {
     }
 }
 
-/// The role of a path.
+/// The role of a file, derived from its path.
 enum Place<'a> {
     Fleet,
     Object(ObjectKind, &'a str),
-    /// A file with a wrong extension, which would be overlooked.
+    /// A manifest with a wrong extension, which Plumb would otherwise ignore silently.
     Misnamed,
     Other,
 }
@@ -354,7 +357,7 @@ fn find(files: &BTreeMap<Arc<str>, SourceFile>) -> ObjectIndex {
     found
 }
 
-/// Returns a warning about a file that looks like an object, but is in a place where none is read.
+/// Returns a warning if a file looks like an object but is at a path where Plumb reads none.
 fn misplaced(file: &Arc<str>, bytes: &[u8]) -> Option<Diagnostic> {
     let ending = Path::new(&**file)
         .extension()
@@ -396,7 +399,7 @@ fn misplaced(file: &Arc<str>, bytes: &[u8]) -> Option<Diagnostic> {
     })
 }
 
-/// An object of a known kind, with its type.
+/// An object in the type of its kind, or its errors.
 enum TypedObject {
     Host(HostName, Entry<Host>),
     Profile(Entry<Profile>),
@@ -505,7 +508,7 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
 }
 
 impl Manifests {
-    /// Returns the profile of this name, even if it has errors.
+    /// Returns the profile of this name or its errors; `None` if there is no such profile.
     pub(crate) fn profile(&self, name: &str) -> Option<&Entry<Profile>> {
         self.profiles.get(name)
     }
@@ -527,7 +530,7 @@ impl Manifests {
         broken.map_or(&[], |broken| &broken.diagnostics)
     }
 
-    /// Returns the errors of all objects, in order of place.
+    /// Returns the diagnostics of all objects, sorted by file and position.
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let mut all = self.loose.clone();
         all.extend(

@@ -1,4 +1,4 @@
-//! `networks/NAME.yaml`: the subnets and members of a network.
+//! `networks/NAME.yaml`: reads the subnets and members of a network.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use plumb_document::{Diagnostic, Node, decode};
 use super::object::Object;
 use super::{code, unsupported};
 
-/// A network's manifest.
+/// A decoded network.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
     pub(crate) name: Arc<str>,
@@ -79,7 +79,8 @@ pub(crate) fn read(object: &Object) -> Result<Network, Vec<Diagnostic>> {
 }
 
 impl Network {
-    /// Returns the IPv4 address of an id: the base of the subnet plus the id.
+    /// Returns the IPv4 address of the member with this id: the base address of the subnet plus the id.
+    /// Returns `None` outside of the subnet, and for the subnet's network and broadcast address.
     pub(crate) fn v4_of(&self, id: u32) -> Option<Ipv4Addr> {
         let net = self.v4?;
         let address = Ipv4Addr::from(u32::from(net.network()).checked_add(id)?);
@@ -88,8 +89,8 @@ impl Network {
         (net.contains(&address) && !edge).then_some(address)
     }
 
-    /// Returns the IPv6 address of an id. Its hexadecimal digits are the id's decimal digits, so that .127.88
-    /// and `::88` look like the same host.
+    /// Returns the IPv6 address of the member with this id. The id's decimal digits become the address's
+    /// hexadecimal digits, so that 192.0.2.88 and `2001:db8::88` look like the same host.
     pub(crate) fn v6_of(&self, id: u32) -> Option<Ipv6Addr> {
         let net = self.v6?;
         let digits = u128::from_str_radix(&id.to_string(), 16).ok()?;

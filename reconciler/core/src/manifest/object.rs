@@ -1,4 +1,4 @@
-//! One file: its text, the header of its object, and the spec as a tree.
+//! Reads one file into an object: the typed header and the spec as an untyped tree.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use super::{code, too_large, unsupported};
 /// An object's header and its untyped spec.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
-    /// The file's path.
+    /// The path of the file.
     pub(crate) file: Arc<str>,
-    /// Its name.
+    /// `metadata.name`.
     pub(crate) name: String,
-    /// Its labels.
+    /// `metadata.labels`.
     pub(crate) labels: BTreeMap<String, String>,
-    /// The place of its name.
+    /// The position of `metadata.name`.
     pub(crate) span: Span,
-    /// Its spec without unsupported fields.
+    /// The object's spec without the fields that this version doesn't support.
     pub(crate) spec: Node,
 }
 
-/// A file that holds no usable object.
+/// An object that can't be used because of errors.
 #[derive(Debug, Clone)]
 pub(crate) struct Broken {
-    /// The labels, if they could be read.
+    /// The object's labels, if they could be read.
     pub(crate) labels: Option<BTreeMap<String, String>>,
     /// The errors.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
-/// Reads a file that must contain an object of this kind and name.
+/// Reads a file that must contain an object of this kind and, if given, of this name.
 pub(crate) fn read(
     file: &Arc<str>,
     content: &SourceFile,
@@ -138,7 +138,7 @@ fn header(node: &Node, kind: ObjectKind, whole: &Span, diagnostics: &mut Vec<Dia
     }
 }
 
-/// The name and labels in `metadata`, and the place of the name.
+/// The name and labels in `metadata`, and the position of the name.
 struct NameAndLabels {
     name: String,
     labels: Option<BTreeMap<String, String>>,

@@ -1,4 +1,4 @@
-//! `profiles/NAME.yaml`: resources and settings that several hosts share.
+//! `profiles/NAME.yaml`: reads the resources and settings that several hosts share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,39 +10,39 @@ use super::host::mapping;
 use super::object::Object;
 use crate::compose::{Block, Priority, check_declarations};
 
-/// A profile's manifest.
+/// A decoded profile.
 #[derive(Debug, Clone)]
 pub(crate) struct Profile {
     pub(crate) name: Arc<str>,
     pub(crate) span: Span,
-    /// The declarations of its parameters.
+    /// The declared parameters by name.
     pub(crate) params: BTreeMap<String, Param>,
-    /// The declarations as a tree, which has the places of defaults.
+    /// The parameter declarations as a tree, which has the position of each default.
     pub(crate) declared: Arc<Map>,
-    /// The profiles that it includes.
+    /// The profiles that this profile includes.
     pub(crate) includes: Vec<Include>,
-    /// The endpoints that it offers.
+    /// The endpoints that a host with this profile offers.
     pub(crate) endpoints: Arc<Map>,
-    /// The condition for its resources.
+    /// The profile's `when`: a host gets the profile's resources only if it is true.
     pub(crate) when: Option<Node>,
-    /// Its blocks of resources.
+    /// The profile's resources, one block for each priority.
     pub(crate) blocks: Vec<Block>,
 }
 
 /// A profile that another one includes.
 #[derive(Debug, Clone)]
 pub(crate) struct Include {
-    /// The key, which may have expressions.
+    /// The key of the included instance; it may contain expressions.
     pub(crate) key: Node,
-    /// The profile's name.
+    /// The name of the included profile.
     pub(crate) of: Arc<str>,
-    /// The place of the profile's name.
+    /// The position of the included profile's name.
     pub(crate) span: Span,
-    /// Its parameters.
+    /// The parameters that the included profile gets.
     pub(crate) params: Arc<Map>,
 }
 
-/// The fields that stay trees.
+/// The profile fields that stay untyped trees until they are composed and rendered.
 const TREES: [&str; 5] = ["includes", "endpoints", "resources", "defaults", "force"];
 
 pub(crate) fn read(object: &Object) -> Result<Profile, Vec<Diagnostic>> {
@@ -97,7 +97,8 @@ pub(crate) fn read(object: &Object) -> Result<Profile, Vec<Diagnostic>> {
     }
 }
 
-/// Reads `key: {of: profile, param: value}`; without `of`, the key names the profile.
+/// Reads an entry `key: {of: profile, param: value}` of `profiles` or `includes`. Without `of`, the key is
+/// the name of the profile.
 pub(crate) fn include(entry: &Entry, diagnostics: &mut Vec<Diagnostic>) -> Option<Include> {
     let Entry { key, value } = entry;
     let params = match &value.value {

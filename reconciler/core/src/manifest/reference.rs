@@ -6,12 +6,12 @@ use plumb_api::AnyAddress;
 use plumb_api::name::InvalidName;
 use plumb_document::closest;
 
-/// The thing on a host that an address names.
+/// The resource, field or profile that a reference names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FieldRef {
     /// A resource, or one field of it.
     Resource(AnyAddress, Option<String>),
-    /// A profile's instance, by its key.
+    /// A profile instance, by its key on the host.
     Profile(String),
 }
 
@@ -22,7 +22,8 @@ impl FromStr for FieldRef {
         if let Some(key) = text.strip_prefix("profile:") {
             return Ok(Self::Profile(key.to_owned()));
         }
-        // A resource's name may have a `#`; a field's name has only letters.
+        // A resource's name may contain a `#`. A field's name has only letters, so anything else belongs to
+        // the resource.
         if let Some((address, field)) = text.rsplit_once('#')
             && !field.is_empty()
             && field.chars().all(|c| c.is_ascii_alphabetic())
@@ -33,7 +34,7 @@ impl FromStr for FieldRef {
     }
 }
 
-/// Returns the address among these that was probably meant.
+/// Returns the address in `all` that `wanted` was probably meant to be.
 pub(crate) fn closest_address<A: ToString>(
     wanted: &str,
     all: impl IntoIterator<Item = A>,

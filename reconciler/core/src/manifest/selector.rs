@@ -36,7 +36,7 @@ pub struct InvalidSelector {
 }
 
 impl Selector {
-    /// Reads `role=cloud,site!=home`, `env in (a, b)`, `key`, `!key` or `*`.
+    /// Parses a selector: `role=cloud,site!=home`, `env in (a, b)`, `key`, `!key` or `*`.
     ///
     /// # Errors
     /// Returns an error if the text has another form. An empty text is an error too, because it would
@@ -70,7 +70,7 @@ impl Selector {
         }
     }
 
-    /// Returns true or false if the name alone decides; `None` if labels decide.
+    /// Returns whether a host of this name matches, or `None` if that depends on its labels.
     pub fn matches_name(&self, name: &str) -> Option<bool> {
         match self {
             Self::All => Some(true),
@@ -91,7 +91,7 @@ impl Requirement {
     }
 }
 
-/// Splits the text at commas outside brackets.
+/// Splits the text at commas outside of brackets; returns `None` if the brackets don't match.
 fn split(text: &str) -> Option<Vec<&str>> {
     let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0_u32);
     for (at, c) in text.char_indices() {
@@ -142,7 +142,7 @@ fn requirement(part: &str) -> Result<Requirement, &'static str> {
     label(part).map(Requirement::Exists)
 }
 
-/// Parses a value. Characters that no label value has indicate a mistake.
+/// Parses a label's value. Operators and brackets in a value are probably a mistake, so they are rejected.
 fn value(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     if text.contains(['=', '!', '(', ')', ',']) {

@@ -4,15 +4,15 @@ use plumb_document::{Diagnostic, Span, TooLarge};
 
 use super::{Manifests, code};
 
-/// Returns the error of a reference to a file that is too large, or of a manifest that is.
+/// Creates the error about a file that is too large: a manifest, or a file that a manifest refers to.
 pub(crate) fn too_large(path: &str, large: TooLarge, span: &Span) -> Diagnostic {
     Diagnostic::error(code::FILE_TOO_LARGE, span, format!("{path} {large}"))
         .hint("make the file smaller, or keep it outside of the repository")
 }
 
 impl Manifests {
-    /// Returns a warning about each file that is too large and that none of these diagnostics names: no host
-    /// uses it. Files of `trust/` have bounds of their own.
+    /// Returns a warning about each file that is too large and that no diagnostic in `found` mentions,
+    /// because no host uses it. Files in `trust/` are left out: they have limits of their own.
     pub(crate) fn large_and_unused<'a>(
         &self,
         found: impl Iterator<Item = &'a Diagnostic>,

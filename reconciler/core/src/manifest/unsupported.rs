@@ -1,4 +1,5 @@
-//! The parts of the language that this version doesn't support: rejected, never ignored.
+//! The fields and resource types that this version doesn't support. They are errors; Plumb never ignores them
+//! silently.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use plumb_document::{Diagnostic, Map, Node, Value};
 
 use super::code;
 
-/// Returns the unsupported fields by path below `spec`; `*` stands for any key or item.
+/// Returns the paths of unsupported fields below `spec`; `*` stands for any list item.
 fn paths(kind: ObjectKind) -> &'static [&'static str] {
     match kind {
         ObjectKind::Fleet => &[
@@ -33,8 +34,8 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
     }
 }
 
-/// The resource types of the language. One without an implementation is reported as unsupported, not as
-/// unknown.
+/// The resource types that are reported as unsupported instead of unknown if this version doesn't implement
+/// them.
 pub(crate) const TYPES: &[&str] = &[
     "archive",
     "authorizedKeys",
@@ -75,7 +76,7 @@ pub(crate) const TYPES: &[&str] = &[
     "zram",
 ];
 
-/// Returns the error about an unsupported part.
+/// Creates the error about an unsupported field, type or value.
 pub(crate) fn diagnostic(span: &plumb_document::Span, what: &str) -> Diagnostic {
     Diagnostic::error(
         code::UNSUPPORTED_FIELD,
@@ -85,7 +86,7 @@ pub(crate) fn diagnostic(span: &plumb_document::Span, what: &str) -> Diagnostic 
     .hint("remove it")
 }
 
-/// Returns the spec without unsupported parts, and an error for each of them.
+/// Removes the unsupported fields from a spec; returns the rest, and an error for each removed field.
 pub(crate) fn take_out(kind: ObjectKind, spec: &Node) -> (Node, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
     let mut spec = spec.clone();

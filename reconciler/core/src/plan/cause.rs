@@ -1,4 +1,5 @@
-//! The cause of each difference: git, the host, or both; by three-way comparison, field by field.
+//! Finds the cause of each difference (git, the host, or both) by a three-way comparison of each field: in the
+//! desired spec, in the last confirmed spec and on the host.
 
 use plumb_api::Spec;
 use plumb_api::frame::Difference;
@@ -14,30 +15,31 @@ pub(super) struct CausedField {
     pub(super) cause: Cause,
 }
 
-/// The differing fields of a resource, by what the plan does about them.
+/// The differing fields of a resource, grouped by their treatment in the plan.
 #[derive(Debug, Default)]
 pub(super) struct SortedFields {
-    /// Fields that change.
+    /// Fields that the plan changes.
     pub(super) changed: Vec<CausedField>,
-    /// Fields that drifted; they are left and reported.
+    /// Drifted fields that the plan leaves as they are and reports.
     pub(super) told: Vec<FieldChange>,
-    /// Fields that drifted; they are left and not reported.
+    /// Drifted fields that the plan leaves as they are and doesn't report.
     pub(super) ignored: Vec<FieldChange>,
 }
 
-/// Sorts the differing fields of a resource by policy and cause.
+/// Groups the differing fields of a resource by drift settings and cause.
 pub(super) fn judge(
     policy: &DriftPolicy,
     mode: DriftMode,
     spec: &Spec,
     difference: &Difference,
 ) -> SortedFields {
-    // Compared here again, so that the plan doesn't rest on the host's own claim.
+    // The controller compares the fields again, so that the plan doesn't depend on the host's own comparison.
     let mut fields = match &difference.observed {
         Some(observed) => difference.read_back.unexplained(spec.compare(observed)),
         None => difference.fields.clone(),
     };
-    // Only the host's ledger knows what Plumb added to a set that git doesn't have any more.
+    // For sets, the host's own comparison is used: only its ledger knows which elements Plumb added that git
+    // no longer contains.
     let sets = spec.kind().sets();
     for told in &difference.fields {
         if !sets.contains(&told.field.as_str()) {

@@ -1,4 +1,4 @@
-//! Changes before they get their place in the plan.
+//! Drafts: planned changes whose position in the plan isn't known yet.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use plumb_api::{Address, Digest, Observed, Spec};
 
 use super::cause::{self, CausedField};
 
-/// A change without a place: its action and its cause, not yet its order.
+/// A planned change with its action and cause, before it gets its position in the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Draft {
     address: Address,
@@ -37,7 +37,8 @@ impl Draft {
         let cause = cause::united(moved.iter().map(|moved| moved.cause));
         let fields: Vec<_> = moved.into_iter().map(|moved| moved.change).collect();
         let exists = found.is_none_or(Observed::exists);
-        // What is on its way by itself is elsewhere by the time of the change.
+        // A field that changes by itself, such as the state of a starting unit, may be different by the time
+        // of the change. So the observed state can't be a precondition.
         let own = |field: &FieldChange| found.is_some_and(|f| spec.by_itself(f, &field.field));
         let steady = !fields.iter().any(own);
         let runs = spec.kind().run_fields();
@@ -78,7 +79,7 @@ impl Draft {
         })
     }
 
-    /// Creates the change that takes back a resource that nothing desires any more.
+    /// Creates the change that removes a resource that is no longer desired, or restores its original.
     pub(super) fn removal(difference: &Difference) -> Self {
         let confirmed = difference.confirmed.as_ref();
         let found = difference.observed.as_ref();
@@ -90,7 +91,7 @@ impl Draft {
         Self {
             address: difference.address.clone(),
             op: Op::Delete,
-            // Git asks for it, whatever the host is by now.
+            // Git decides about the removal, whatever the host's state is by now.
             cause: Cause::Intent,
             certainty: Certainty::Exact,
             fields: difference.fields.clone(),
@@ -101,7 +102,8 @@ impl Draft {
         }
     }
 
-    /// Creates the run of a resource that reacts to another change of the plan.
+    /// Creates the change that runs a resource (a restart or a command, for example) in reaction to another
+    /// change of the plan.
     pub(super) fn run(address: &Address, spec: &Spec, cause: Cause) -> Self {
         Self {
             address: address.clone(),
@@ -126,7 +128,7 @@ impl Draft {
             Consequence::Runs(_) => (2, "done"),
             _ => (2, "restarted"),
         };
-        // A restart includes a reload, so the stronger reaction stands alone.
+        // A restart includes a reload, so a reload is dropped next to a restart.
         let weaker = |c: &Consequence| matches!(c, Consequence::Reloads(_));
         let stronger = self
             .consequences
@@ -144,7 +146,8 @@ impl Draft {
         self.unforeseen();
     }
 
-    /// Drops the precondition, because an earlier change decides the state that this one finds.
+    /// Drops the precondition, because an earlier change of the plan may alter the state that this change
+    /// finds.
     pub(super) fn unforeseen(&mut self) {
         self.precondition = None;
     }
@@ -157,7 +160,7 @@ impl Draft {
         }
     }
 
-    /// Marks that another change of the plan removes the present owner of the path first.
+    /// Adapts the draft to an earlier change of the plan, which removes what is at the draft's path now.
     pub(super) fn vacated(&mut self) {
         self.predicted();
         self.foreign = false;
@@ -180,17 +183,17 @@ impl Draft {
         self.cause
     }
 
-    /// True if it would change something that Plumb didn't make.
+    /// True if the change would affect something that Plumb didn't create.
     pub(super) fn is_foreign(&self) -> bool {
         self.foreign
     }
 
-    /// True if it may change the observed state of other resources.
+    /// True if the change may alter the observed state of other resources.
     pub(super) fn invalidates(&self) -> bool {
         self.invalidates || self.op == Op::Replace
     }
 
-    /// Gives the change its id and its predecessors.
+    /// Returns the change with this id and these predecessors.
     pub(super) fn place(self, id: ChangeId, after: Vec<ChangeId>) -> Change {
         Change {
             id,

@@ -1,7 +1,8 @@
 //! The order of changes.
 //!
-//! Explicit order always holds (`check` rejects cycles in it). Order that follows from types is dropped where
-//! it would close a cycle, the yielding kind first.
+//! Explicit dependencies always hold (`plumb check` rejects cycles of them). A dependency that follows from
+//! resource types is dropped if it would close a cycle; the first to be dropped are those of
+//! [`Strength::Yielding`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ use crate::desired::DesiredState;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Edges(BTreeMap<Address, BTreeSet<Address>>);
 
-/// A requested order: `later` comes after `earlier`.
+/// A request to apply `later` after `earlier`.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct OrderRequest {
     strength: Strength,
@@ -34,7 +35,7 @@ impl Edges {
             .insert(request.earlier);
     }
 
-    /// True if `from` comes after `to`, directly or through others.
+    /// True if `from` is applied after `to`, directly or because of resources between them.
     pub(super) fn reaches(&self, from: &Address, to: &Address) -> bool {
         let mut seen = BTreeSet::new();
         let mut open = vec![from];
@@ -49,7 +50,7 @@ impl Edges {
         false
     }
 
-    /// Returns everything that comes after a resource, directly or through others.
+    /// Returns all resources that are applied after `first`, directly or because of resources between them.
     pub(super) fn behind(&self, first: &Address) -> BTreeSet<Address> {
         let mut later: BTreeMap<&Address, Vec<&Address>> = BTreeMap::new();
         for (address, earlier) in &self.0 {
@@ -101,7 +102,8 @@ impl Edges {
         done < total
     }
 
-    /// Returns the changes that come before a change with no other change between them.
+    /// Returns the predecessors of a resource that have a change, skipping resources without one. Predecessors
+    /// of a returned resource aren't included.
     fn nearest<'a>(
         &'a self,
         address: &'a Address,
@@ -124,7 +126,7 @@ impl Edges {
     }
 }
 
-/// Returns the order of all desired resources and of those with differences.
+/// Returns the order of all resources that are desired or that differ.
 pub(super) fn order(
     goal: &DesiredState,
     differences: &[Difference],
@@ -144,13 +146,15 @@ pub(super) fn order(
         }
         let explicit = strength == Strength::Explicit;
         let (later, earlier) = match (goes(later), goes(earlier)) {
-            // A resource that resets another one always goes first, or it would undo that one's change.
+            // A resource that resets another one is always applied first, or it would undo the other one's
+            // change.
             _ if strength == Strength::Resetting => (later, earlier),
             (true, _) if strength == Strength::Leading => (earlier, later),
             _ if strength == Strength::Leading => (later, earlier),
-            // A removed resource goes before the dependency that is removed too.
+            // If both are removed, the resource is removed before its dependency.
             (true, true) => (earlier, later),
-            // If only the dependency is removed, the resource changes first and stops using it.
+            // If only the dependency is removed, the resource is changed first, so that it stops using the
+            // dependency.
             (false, true) if !explicit => (earlier, later),
             // The removal of a resource doesn't wait for a dependency that stays.
             (true, false) if !explicit => return,
@@ -172,7 +176,7 @@ pub(super) fn order(
         let was = found.get(*address).and_then(|d| d.confirmed.as_ref());
         if let (Some(was), Some(_)) = (was, goal.get(address)) {
             for dependency in was.requires(address.name()) {
-                // These two don't depend on the spec, so they are requested above.
+                // Dependencies of these two strengths don't depend on the spec, so they are requested above.
                 let fixed = matches!(dependency.strength, Strength::Resetting | Strength::Leading);
                 if goal.get(&dependency.address).is_none() && !fixed {
                     request(Strength::Implicit, address, &dependency.address);
@@ -182,7 +186,8 @@ pub(super) fn order(
         for reader in couplings.readers(address) {
             let reacts = spec_of(goal, &found, reader)
                 .is_some_and(|spec| couplings.reaction(reader, spec, address).is_some());
-            // As strict as an explicit order: a restart before its cause would have no effect.
+            // A reaction is as strict as an explicit dependency: a restart before its cause would have no
+            // effect.
             let strength = if reacts {
                 Strength::Explicit
             } else {
@@ -202,7 +207,8 @@ pub(super) fn order(
     united(edges, requests)
 }
 
-/// Returns pairs of resources that exclude each other: the removed one goes before the new one.
+/// Returns pairs of resources at the same path, as (new, removed). The old resource is removed before the new
+/// one is created.
 fn rivals(all: &BTreeSet<&Address>, goes: impl Fn(&Address) -> bool) -> Vec<(Address, Address)> {
     let mut places: BTreeMap<String, Vec<&Address>> = BTreeMap::new();
     for address in all {
@@ -230,7 +236,7 @@ fn united(mut edges: Edges, requests: BTreeSet<OrderRequest>) -> Edges {
             .or_default()
             .insert(request.earlier.clone());
     }
-    // Cycles are rare, so the search per edge runs only once there is one.
+    // Cycles are rare, so the expensive search for each edge runs only if there is one.
     if !all.has_circle() {
         return all;
     }
@@ -242,7 +248,7 @@ fn united(mut edges: Edges, requests: BTreeSet<OrderRequest>) -> Edges {
     edges
 }
 
-/// The sort key of a change among those that are ready.
+/// The sort key of a change among those whose predecessors all have their position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct SortKey<'a> {
     last: bool,
@@ -262,8 +268,8 @@ impl<'a> SortKey<'a> {
     }
 }
 
-/// Orders the changes by the edges. Changes of one type are adjacent where possible, because the agent
-/// applies them in one step. Lifelines, such as the SSH server, come last.
+/// Orders the changes by the edges. Changes of one type are adjacent where possible, because the agent applies
+/// them in one step. Resources that the connection depends on (lifelines), such as the SSH server, come last.
 pub(super) fn lay_out(mut drafts: BTreeMap<Address, Draft>, edges: &Edges) -> Vec<Change> {
     let after: BTreeMap<Address, BTreeSet<Address>> = drafts
         .keys()
@@ -337,14 +343,15 @@ fn sequence(after: &BTreeMap<Address, BTreeSet<Address>>) -> Vec<Address> {
     sequence
 }
 
-/// Drops the precondition of a change after one that may alter what it finds.
+/// Drops the precondition of each change that follows a change which may alter the state that it finds.
 fn foresee(
     drafts: &mut BTreeMap<Address, Draft>,
     after: &BTreeMap<Address, BTreeSet<Address>>,
     sequence: &[Address],
 ) {
     let mut invalidated = false;
-    // A change that depends on an invalidating change is a prediction; one that merely follows it isn't.
+    // A change that depends on an invalidating change becomes a prediction. A change that merely follows it in
+    // the sequence only loses its precondition.
     let mut predicted: BTreeSet<&Address> = BTreeSet::new();
     for address in sequence {
         let behind = after

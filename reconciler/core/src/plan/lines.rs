@@ -1,7 +1,7 @@
 //! The lines in which a host's files differ from git, for people.
 //!
-//! A host sends only world-readable text, and only where it differs. Secrets are masked here, in the one place
-//! that makes lines.
+//! An agent sends only world-readable text, and only of contents that differ. This module masks secrets; no
+//! other code creates such lines.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -16,19 +16,20 @@ use similar::TextDiff;
 
 use crate::desired::DesiredState;
 
-/// The longest text that is compared by line, in bytes and in lines.
+/// Maximum size of a text that is compared by line, in bytes.
 const MAX_TEXT: usize = 64 << 10;
+/// Maximum number of lines of a text that is compared by line.
 const MAX_COMPARED: usize = 4000;
-/// The most lines that are shown of one difference.
+/// Maximum number of lines that are shown of one difference.
 const MAX_SHOWN: usize = 200;
 
-/// The difference of one content.
+/// The difference between a content on the host and in git.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ContentDiff {
     /// A unified difference of two texts, without a header.
     Lines(String),
-    /// Two contents that aren't shown by line.
+    /// Two contents whose lines aren't shown.
     Sizes {
         /// The content on the host.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,9 +49,9 @@ pub enum NotShown {
     Binary,
     /// A text is too long.
     TooLong,
-    /// The host sent no text: not everybody there may read the file, it is too long, or it isn't text.
+    /// A text is missing. An agent doesn't send a file that isn't world-readable, is too long, or isn't text.
     NotSent,
-    /// Not everybody on the host may read the file as it is desired.
+    /// The desired mode of the file isn't world-readable.
     Private,
 }
 
@@ -85,8 +86,8 @@ fn size(content: &Content) -> String {
     format!("{} bytes, sha256 {short}…", content.size)
 }
 
-/// Returns the differences of contents in a report, by resource. New files aren't among them: all their lines
-/// are in git.
+/// Returns the differences of contents in a report, by resource. New files are left out, because all their
+/// lines are in git.
 pub fn content_diffs(
     goal: &DesiredState,
     report: &ObserveReport,
@@ -138,7 +139,7 @@ fn of_contents(
     unified(found, desired).ok_or(NotShown::TooLong)
 }
 
-/// True if a spec lists a mode that lets not everybody read.
+/// True if a spec sets a mode that isn't world-readable.
 fn is_private(spec: &Spec) -> bool {
     let mode = spec.to_json().ok().and_then(|spec| {
         let mode = spec.get("mode")?.clone();
@@ -147,7 +148,7 @@ fn is_private(spec: &Spec) -> bool {
     mode.is_some_and(|mode| mode.bits() & 0o004 == 0)
 }
 
-/// Returns a unified difference of two texts, with secrets masked. Returns `None` if one is too long.
+/// Returns a unified difference of two texts, with secrets masked. Returns `None` if a text is too long.
 pub fn unified(before: &str, after: &str) -> Option<String> {
     let is_long = |text: &str| text.len() > MAX_TEXT || text.lines().count() > MAX_COMPARED;
     if is_long(before) || is_long(after) {
@@ -184,7 +185,7 @@ enum KeyBlock {
     Inside,
 }
 
-/// A word for a secret, then its value; and a login in an address.
+/// Patterns of secrets: a key such as `password` with its value, and a login with its password in a URL.
 #[allow(clippy::expect_used)] // literals, and a test compiles them
 static SECRETS: LazyLock<[Regex; 2]> = LazyLock::new(|| {
     let named = concat!(

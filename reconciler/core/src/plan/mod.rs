@@ -1,7 +1,8 @@
-//! Planning: from the differences on a host to the changes, with their causes.
+//! Planning: computes the changes that a host needs, with their causes, from its differences.
 //!
-//! Pure and total: for every report of a host there is a plan, or a [`Refusal`] with a reason. The resource
-//! types themselves define how they differ; no type is named here.
+//! Planning is pure and never fails: every report of a host leads to a plan, or to a [`Refusal`] with a
+//! reason. The resource types themselves, in `plumb-api`, define how they differ from each other; this module
+//! names none of them.
 
 mod cause;
 mod change;
@@ -28,35 +29,35 @@ pub use refusal::Refusal;
 
 use self::change::Draft;
 
-/// The options of one plan, on top of the manifest.
+/// The options of one plan, which override the host's manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PlanOptions {
-    /// The handling of drift, instead of the host's own mode.
+    /// The drift mode to use instead of the one in the host's manifest.
     pub drift: Option<DriftMode>,
 }
 
-/// The plan for a host, and everything that it leaves, with reasons.
+/// The plan for a host, and everything that the plan leaves unchanged, with reasons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
     /// The changes. Empty if the plan is refused.
     pub plan: Plan,
-    /// The reason why nothing may be changed.
+    /// The reason why nothing may be changed; `None` if the plan isn't refused.
     pub refusal: Option<Refusal>,
-    /// Drift that is left as found.
+    /// Drift that the plan doesn't correct.
     pub held_drift: Vec<HeldDrift>,
-    /// Resources that can't be observed, aren't supported on this host, or whose change it refuses.
+    /// Resources that can't be observed or aren't supported on this host, or whose change the host refuses.
     pub problems: Vec<FailedResource>,
-    /// Resources that differ and wait for one of [`problems`](Self::problems).
+    /// Resources that differ and whose change depends on one of [`problems`](Self::problems).
     pub blocked: Vec<Blocked>,
-    /// The resources of the ledger that nothing desires any more and that aren't given back yet.
+    /// Resources in the ledger that are no longer desired and that haven't been removed or restored yet.
     pub leaving: BTreeSet<Address>,
-    /// The composites that resources of this plan are parts of.
+    /// The composite from which each resource of this plan was expanded, if there is one.
     pub origins: BTreeMap<Address, CompositeAddress>,
     /// The lines in which contents differ, for people; see [`content_diffs`].
     pub diffs: BTreeMap<Address, ContentDiff>,
 }
 
-/// Drifted fields of a resource that are left as found.
+/// Drifted fields of a resource that the plan doesn't correct.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldDrift {
     /// The resource.
@@ -67,7 +68,7 @@ pub struct HeldDrift {
     pub mode: DriftMode,
 }
 
-/// A resource that can't be observed, isn't supported on this host, or whose change it refuses.
+/// A resource that can't be observed or isn't supported on this host, or whose change the host refuses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FailedResource {
     /// The resource.
@@ -82,9 +83,9 @@ pub struct FailedResource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Trouble {
-    /// The host couldn't observe it, or doesn't support it.
+    /// The host couldn't observe the resource, or doesn't support it.
     Unobserved,
-    /// The host observed it, and refuses the change.
+    /// The host observed the resource, but refuses the change.
     Refused,
 }
 
@@ -106,7 +107,7 @@ impl Planned {
             && self.reportable_drift().next().is_none()
     }
 
-    /// Returns an address with the composite that it is a part of, for people.
+    /// Returns an address, followed by the composite from which it was expanded, for people.
     pub fn name(&self, address: &Address) -> String {
         match self.origins.get(address) {
             Some(origin) => format!("{address} (from {origin})"),
@@ -114,7 +115,7 @@ impl Planned {
         }
     }
 
-    /// Returns drift that is left and must be reported.
+    /// Returns the drift that the plan doesn't correct and that must be reported.
     pub fn reportable_drift(&self) -> impl Iterator<Item = &HeldDrift> {
         self.held_drift
             .iter()
@@ -129,7 +130,7 @@ impl Planned {
             .filter(|change| matches!(change.cause, Cause::Drift | Cause::Conflict))
     }
 
-    /// Returns every desired address that isn't as desired, in order.
+    /// Returns the addresses of all desired resources that differ, sorted.
     pub fn differing(&self) -> BTreeSet<&Address> {
         let changes = self.plan.changes.iter().map(|change| &change.address);
         let held = self.reportable_drift().map(|held| &held.address);
@@ -209,7 +210,7 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
     block(&edges, &mut drafts, &mut planned);
     runs::predict(&goal, &found, &couplings, &mut drafts);
     planned.plan.changes = graph::lay_out(drafts, &edges);
-    // A resource may run without a difference of its own, so its origin isn't known yet.
+    // A resource that only reacts to other changes has no difference, so its origin isn't known yet.
     for change in &planned.plan.changes {
         if let Some(origin) = goal.origin(&change.address) {
             planned
@@ -227,7 +228,8 @@ pub fn plan(intent: &HostIntent, observed: &ObserveReport, options: PlanOptions)
     planned
 }
 
-/// Handles one difference: returns the change, or notes drift that is left, or a problem.
+/// Plans one difference: returns its change, if there is one, and adds uncorrected drift or a problem to
+/// `planned`.
 fn plan_difference(
     intent: &HostIntent,
     goal: &DesiredState,
@@ -268,11 +270,11 @@ fn plan_difference(
     }
 }
 
-/// A change that the host would refuse as it is now, with its error.
+/// A change that the host would refuse in its present state, with the host's error.
 type Refused<'a> = (Draft, &'a AgentError);
 
-/// Marks the changes whose path another change of the plan frees first. The host refuses such a change only
-/// because of what is still there.
+/// Adapts the changes whose path an earlier change of the plan frees. If the host refuses such a change, that
+/// is ignored, because the refusal only concerns what is at the path now.
 fn vacate(
     goal: &DesiredState,
     drafts: &mut BTreeMap<Address, Draft>,
@@ -305,8 +307,9 @@ fn vacate(
     }
 }
 
-/// Turns refused changes into problems, unless an earlier change of the plan may bring the name that is
-/// missing (a user, or a package with one), or changes what the resource reads, such as its unit file.
+/// Turns refused changes into problems. A refused change stays in the plan in two cases: an earlier change may
+/// create the name that the host misses (a user, for example), or an earlier change affects a file that the
+/// resource reads, such as its unit file.
 fn refuse(
     edges: &graph::Edges,
     refused: BTreeMap<Address, Refused<'_>>,
@@ -343,7 +346,7 @@ fn block(edges: &graph::Edges, drafts: &mut BTreeMap<Address, Draft>, planned: &
     }
 }
 
-/// Returns the desired ones of these addresses: a host's report can't confirm anything else.
+/// Returns those of the given addresses that are desired. A host's report can't confirm any other resource.
 fn in_goal(goal: &DesiredState, addresses: &[Address]) -> Vec<Address> {
     addresses
         .iter()
@@ -352,7 +355,8 @@ fn in_goal(goal: &DesiredState, addresses: &[Address]) -> Vec<Address> {
         .collect()
 }
 
-/// Returns the spec that orders a resource: the desired one, or the last confirmed one if it is removed.
+/// Returns the spec that determines the order of a resource: the desired one, or the last confirmed one if the
+/// resource is removed.
 fn spec_of<'a>(
     goal: &'a DesiredState,
     differences: &'a BTreeMap<&Address, &'a Difference>,

@@ -10,28 +10,28 @@ use crate::reason::ConditionReason;
 /// The reason why nothing may be changed on a host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The ledger can't be trusted, so Plumb's own resources can't be told from others.
+    /// The ledger can't be trusted, so Plumb can't tell which resources it created itself.
     #[error("the ledger on the host can't be used: {0}")]
     LedgerLost(String),
-    /// The desired state is empty, and the host has resources that Plumb made.
+    /// The desired state is empty, but the host has resources that Plumb created.
     #[error("the host has no resources in git any more, but Plumb made {resources} there")]
     Empty {
         /// The number of resources in the ledger.
         resources: u32,
     },
-    /// The host has things that Plumb didn't make, and `existing: refuse` protects them.
+    /// The plan would change resources that Plumb didn't create, and `existing: refuse` protects them.
     #[error("{} exists already and differs from the manifest{}", .addresses.first().map_or_else(String::new, ToString::to_string), more(.addresses))]
     Existing {
-        /// The things that exist.
+        /// The addresses of these resources.
         addresses: Vec<Address>,
     },
     /// Something else is at work on the host.
     #[error("the host is busy: {0}")]
     Waiting(String),
-    /// The host compared itself with another desired state.
+    /// The agent compared the host with another desired state.
     #[error("the agent compared the host with the desired state {reported}, not with {wanted}")]
     OtherTarget {
-        /// The digest of the state that the host used.
+        /// The digest of the state that the agent used.
         reported: Digest,
         /// The digest of the desired state.
         wanted: Digest,
@@ -46,7 +46,7 @@ fn more(addresses: &[Address]) -> String {
 }
 
 impl Refusal {
-    /// Returns the reason for the host's conditions; it defines when the run is retried.
+    /// Returns the reason for the host's conditions, which determines when the run is retried.
     pub fn reason(&self) -> ConditionReason {
         match self {
             Self::LedgerLost(_) => ConditionReason::LedgerLost,
@@ -71,7 +71,7 @@ impl Refusal {
     }
 }
 
-/// Returns a refusal that doesn't depend on the differences.
+/// Returns a refusal for a reason other than the differences, if there is one.
 pub(super) fn before(
     intent: &HostIntent,
     goal: &DesiredState,
@@ -95,7 +95,8 @@ pub(super) fn before(
         .then_some(Refusal::Empty { resources: made })
 }
 
-/// Returns the refusal by `existing: refuse`: things found at first contact would change.
+/// Returns a refusal if the manifest says `existing: refuse` and a change would affect something that Plumb
+/// didn't create.
 pub(super) fn existing<'a>(
     intent: &HostIntent,
     drafts: impl Iterator<Item = &'a Draft>,

@@ -11,7 +11,8 @@ use super::cause;
 use super::change::Draft;
 use crate::desired::DesiredState;
 
-/// Adds the reactions of each resource, as a change of its own if the resource has none.
+/// Adds to each resource its reactions to other changes of the plan. A resource without a change gets a new
+/// one for them.
 pub(super) fn predict(
     goal: &DesiredState,
     found: &BTreeMap<&Address, &Difference>,

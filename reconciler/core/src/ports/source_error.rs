@@ -1,4 +1,4 @@
-//! Errors of the repository.
+//! Errors of the fleet's git repository.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use plumb_api::report::Retry;
 
 use crate::reason::ConditionReason;
 
-/// An error of a repository. Its kind decides retry, condition and alert together.
+/// An error of the fleet's git repository. The variant determines whether a retry can help, the reason in
+/// conditions, and the hint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     /// The server doesn't answer.
@@ -17,7 +18,7 @@ pub enum SourceError {
         /// The observed error.
         reason: String,
     },
-    /// The server's certificate isn't signed by anybody whom this machine believes.
+    /// This machine doesn't trust the issuer of the server's certificate.
     #[error("{source_url} can't be reached: {reason}")]
     Certificate {
         /// The address.
@@ -30,7 +31,7 @@ pub enum SourceError {
     Timeout {
         /// The address.
         source_url: String,
-        /// The time that was waited.
+        /// The time limit that was exceeded.
         after: Duration,
     },
     /// The server denies access.
@@ -41,7 +42,7 @@ pub enum SourceError {
         /// The server's message.
         reason: String,
     },
-    /// git refuses a folder that belongs to another user.
+    /// git refuses to read a folder that belongs to another user.
     #[error("{source_url} doesn't let us in: {reason}")]
     ForeignOwner {
         /// The address.
@@ -49,20 +50,20 @@ pub enum SourceError {
         /// git's message.
         reason: String,
     },
-    /// The server redirects to another server, to which no login is sent.
+    /// The server redirects to another server, to which Plumb doesn't send credentials.
     #[error("{source_url} redirects to {to}")]
     Redirected {
         /// The address.
         source_url: String,
-        /// The other address, without a login.
+        /// The address of the other server, without credentials.
         to: String,
     },
-    /// The server shows a host key that isn't known.
+    /// ssh doesn't know the server's host key.
     #[error("{source_url} shows a host key that ssh doesn't know: {reason}")]
     HostKey {
         /// The address.
         source_url: String,
-        /// The message of ssh.
+        /// ssh's message.
         reason: String,
     },
     /// The server has no such repository.
@@ -105,28 +106,28 @@ pub enum SourceError {
         /// The problem.
         reason: String,
     },
-    /// The server names objects by another hash than before.
+    /// The server uses another object format (SHA-1 or SHA-256) than before.
     #[error("{source_url} names its objects by {found}, and what was fetched before by {known}")]
     Format {
         /// The address.
         source_url: String,
-        /// The server's hash now.
+        /// The server's object format now.
         found: &'static str,
-        /// The hash of the objects that were fetched before.
+        /// The object format of what was fetched before.
         known: &'static str,
     },
-    /// A program that is needed doesn't start.
+    /// A required program can't be started.
     #[error("{program} can't be started: {reason}")]
     Program {
-        /// The program.
+        /// The program's name.
         program: String,
         /// The reason.
         reason: String,
     },
-    /// The local copy in the state folder fails.
+    /// The local copy of the repository in the state folder can't be used.
     #[error("the copy of the repository in {folder} can't be used: {reason}")]
     Mirror {
-        /// The folder.
+        /// The folder of the copy.
         folder: String,
         /// The reason.
         reason: String,
@@ -137,9 +138,9 @@ pub enum SourceError {
     /// The files of a revision can't be read.
     #[error("the files of {revision} can't be read: {reason}")]
     Files {
-        /// The commit.
+        /// The id of the commit.
         revision: String,
-        /// The problem and its place.
+        /// The problem, with the path of the file.
         reason: String,
     },
     /// The source was closed.
@@ -148,7 +149,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Returns whether trying again helps. The next poll tries all the same.
+    /// Returns whether a retry can help. The next poll retries in any case.
     pub const fn retry(&self) -> Retry {
         match self {
             Self::Unreachable { .. }

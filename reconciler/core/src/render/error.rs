@@ -1,4 +1,4 @@
-//! The template engine's errors, with their places in the YAML.
+//! Converts errors of the template engine to diagnostics with a position in the YAML.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use super::template::SHIFT;
 use super::{Context, NAMES};
 use crate::manifest::code;
 
-/// The functions and methods that templates may call through `fleet`.
+/// The names that templates may use on `fleet`.
 const FLEET: [&str; 5] = ["hosts", "host", "network", "endpoints", "domain"];
 
-/// The tags that templates may have between `{%` and `%}`.
+/// The tags that templates may contain between `{%` and `%}`.
 const TAGS: [&str; 16] = [
     "for",
     "endfor",
@@ -32,10 +32,10 @@ const TAGS: [&str; 16] = [
     "endautoescape",
 ];
 
-/// The hint for braces that aren't meant for the template engine.
+/// The hint for braces that don't belong to a Plumb template.
 const LITERAL_BRACES: &str = "put literal braces between {% raw %} and {% endraw %}";
 
-/// Returns the message of an error and its hint.
+/// Returns the message and the hint for an error.
 fn message_and_hint(error: &Error, context: &Context) -> (String, Option<String>) {
     let piece = error
         .template_source()
@@ -110,12 +110,12 @@ fn message_and_hint(error: &Error, context: &Context) -> (String, Option<String>
     }
 }
 
-/// Returns the tag that the engine doesn't know, if that is what the error is about.
+/// Returns the name of the tag if the error is about an unknown tag.
 fn unknown_tag(detail: Option<&str>) -> Option<&str> {
     detail?.strip_prefix("unknown statement ")
 }
 
-/// True if an expression lacks its end: nothing follows, or only one of its two braces.
+/// True if an expression isn't closed: the text ends before `}}` or after its first brace.
 fn unclosed(detail: &str) -> bool {
     detail.contains("expected end of variable block")
         && (detail.contains("end of input") || detail.contains("`}`"))
@@ -130,7 +130,7 @@ fn diagnostic(error: &Error, span: &Span, context: &Context) -> Diagnostic {
     }
 }
 
-/// Returns the error of a text that is in the YAML at `node`.
+/// Converts an error in `text`, the value of `node`, to a diagnostic.
 pub(super) fn at(error: &Error, node: &Node, text: &str, context: &Context) -> Diagnostic {
     diagnostic(
         error,
@@ -139,19 +139,20 @@ pub(super) fn at(error: &Error, node: &Node, text: &str, context: &Context) -> D
     )
 }
 
-/// Returns the error of a condition, which is an expression without braces.
+/// Converts an error in a condition, which is an expression without braces, to a diagnostic.
 pub(super) fn of_condition(error: &Error, node: &Node, context: &Context) -> Diagnostic {
     diagnostic(error, &node.span, context)
 }
 
-/// Returns the place of an error in the YAML, if the text is in the file unchanged.
+/// Returns the position of an error in the YAML; `None` if the text isn't in the file literally, as with
+/// escapes.
 fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
     let line = u32::try_from(error.line()?).ok()?;
     let bytes = node.span.bytes();
     let start = u32::try_from(bytes.start).ok()?;
     match node.style {
-        // The span of a block begins at the text's first letter; its column is the indentation of every line
-        // that isn't empty.
+        // The span of a block scalar begins at the first letter of its text. The column of that letter is the
+        // indentation of every line that isn't empty.
         Style::Block => {
             let indent = node.span.column().checked_sub(1)?;
             let at = error.range().map_or(0, |range| range.start);
@@ -172,7 +173,8 @@ fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
                 from..to,
             ))
         }
-        // On one line without escapes, the text follows the quote unchanged.
+        // A scalar on one line without escapes is in the file literally, after the opening quote if it has
+        // one.
         Style::Plain | Style::Quoted => {
             let quote = bytes.len().checked_sub(text.len())? / 2;
             let mut range = error.range()?;
@@ -200,7 +202,7 @@ fn place(error: &Error, node: &Node, text: &str) -> Option<Span> {
     }
 }
 
-/// Returns the error of a template file that is used at `used`.
+/// Converts an error in a template file to a diagnostic. `used` is the node that names the file.
 pub(super) fn in_file(
     error: &Error,
     file: &Arc<str>,

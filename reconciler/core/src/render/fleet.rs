@@ -1,4 +1,4 @@
-//! The variable `fleet` of templates: the static facts of all hosts, read-only.
+//! The template variable `fleet`: the static facts of all hosts, read-only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use super::BrokenReads;
 use crate::manifest::selector::Selector;
 use crate::manifest::{EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
 
-/// The value `fleet`. It records the objects with errors that a rendering reads, so that the host is held
-/// instead of rendered without them.
+/// The value of `fleet`. It records which objects with errors a rendering reads. The rendered host is then
+/// held, instead of rendered without their facts.
 #[derive(Debug)]
 struct View {
     facts: Arc<Facts>,
@@ -33,7 +33,7 @@ fn wrong(message: impl Into<String>) -> Error {
 }
 
 impl View {
-    /// Ends the rendering, because it read objects with errors.
+    /// Records that the rendering read these objects with errors, and returns the error that ends it.
     fn hold(&self, ids: ObjectIdSet) -> Error {
         let names: Vec<_> = ids
             .iter()
@@ -51,8 +51,8 @@ impl View {
         ))
     }
 
-    /// Returns the hosts that match a selector, in order of name; an error if it is unknown whether a host
-    /// matches.
+    /// Returns the hosts that match a selector, except retired hosts, in order of name. Returns an error if a
+    /// host whose facts are unknown may match.
     fn select(&self, selector: &Selector) -> Result<Vec<&Arc<HostFacts>>, Error> {
         let mut hosts = Vec::new();
         let mut unknown = ObjectIdSet::new();
@@ -119,7 +119,7 @@ impl View {
                 }));
             }
         };
-        // A host with errors may be a member.
+        // A host whose facts are unknown may be a member of the network.
         let unknown: ObjectIdSet = self.facts.unknown().collect();
         if unknown.is_empty() {
             Ok(network.value.clone())
@@ -239,7 +239,7 @@ struct TemplateEndpoint<'a> {
     instance: &'a str,
     name: &'a str,
     ports: Vec<plumb_api::kind::Port>,
-    /// The first port; most endpoints have only one.
+    /// The first port, because most endpoints have only one.
     port: Option<u16>,
     protocol: &'a [plumb_api::kind::Protocol],
     address: Option<String>,
@@ -263,7 +263,7 @@ impl<'a> TemplateEndpoint<'a> {
     }
 }
 
-/// Returns endpoints in the form of Prometheus' `file_sd`: one group per endpoint, in the given order.
+/// Returns endpoints as targets of Prometheus' `file_sd`: one group per endpoint, in the given order.
 pub(super) fn targets(endpoints: &Jinja) -> Result<Jinja, Error> {
     let mut groups = Vec::new();
     for endpoint in endpoints.try_iter()? {

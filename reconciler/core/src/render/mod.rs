@@ -1,8 +1,8 @@
-//! Rendering: evaluates expressions and templates; each error has its place in the YAML.
+//! Rendering: evaluates expressions and templates. Each error has its position in the YAML.
 //!
-//! Templates are compiled once per revision. A text that contains `{{` is an expression; a text that is one
-//! whole `{{ … }}` keeps the type of its value. An undefined value is an error, `none` can't be printed, and
-//! fuel bounds the work, because manifests may come from an untrusted author.
+//! Templates are compiled once per revision. A text that contains `{{` is an expression. If the whole text is
+//! one `{{ … }}`, the result keeps its type. An undefined value is an error, and `none` can't be printed. The
+//! engine's fuel limits the work of a rendering, because manifests may come from an untrusted author.
 
 mod error;
 mod fleet;
@@ -24,17 +24,17 @@ pub(crate) use fleet::view;
 pub(crate) use template::NamesRead;
 pub(crate) use value::{from_node, serialized, to_node};
 
-/// The fuel of one rendering.
+/// Maximum fuel of one rendering; the template engine consumes fuel with each instruction.
 const FUEL: u64 = 2_000_000;
 
-/// The objects with errors that a rendering read through `fleet`.
+/// A record of the objects with errors that a rendering read.
 #[derive(Debug, Default)]
 pub(crate) struct BrokenReads {
     held: Mutex<ObjectIdSet>,
 }
 
 impl BrokenReads {
-    /// Adds objects with errors whose facts a rendering asked for.
+    /// Records objects with errors whose facts a rendering requested.
     pub(crate) fn hold(&self, ids: impl IntoIterator<Item = crate::manifest::ObjectId>) {
         self.held
             .lock()
@@ -42,23 +42,25 @@ impl BrokenReads {
             .extend(ids);
     }
 
-    /// Takes the objects that were added since the last call.
+    /// Returns the recorded objects and clears the record.
     pub(crate) fn take(&self) -> ObjectIdSet {
         std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The variables of an expression: `host`, `params`, `instance`, and in phase 2 `fleet`.
+/// The variables that an expression can read: `host`, in a profile `params` and `instance`, and in phase 2
+/// `fleet`.
 #[derive(Debug, Clone)]
 pub(crate) struct Context(Jinja);
 
 impl Context {
-    /// Creates the context of phase 1: keys, `when`, endpoints, networks, parameters.
+    /// Creates the context of phase 1, in which keys, `when`, endpoints, networks and parameters are
+    /// evaluated.
     pub(crate) fn facts(host: &Jinja, instance: Option<(&str, &Jinja)>) -> Self {
         Self::new(host, instance, None)
     }
 
-    /// Creates the context of phase 2.
+    /// Creates the context of phase 2, in which resources are rendered.
     pub(crate) fn new(
         host: &Jinja,
         instance: Option<(&str, &Jinja)>,
@@ -76,11 +78,11 @@ impl Context {
     }
 }
 
-/// All templates of a revision, compiled.
+/// The template engine with all compiled templates of a revision.
 pub(crate) struct Engine {
     env: Environment<'static>,
     known: HashMap<Arc<str>, Compiled>,
-    /// The names that each template file reads.
+    /// The variables that each template file reads.
     files: HashMap<Arc<str>, NamesRead>,
 }
 
@@ -92,12 +94,12 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// True if a text is an expression.
+/// True if the node is a text with an expression.
 pub(crate) fn is_expression(node: &Node) -> bool {
     node.style != Style::Made && node.as_str().is_some_and(|text| text.contains("{{"))
 }
 
-/// True if a tree has an expression anywhere.
+/// True if any text in the tree has an expression.
 pub(crate) fn has_expression(node: &Node) -> bool {
     match &node.value {
         Value::String(_) => is_expression(node),
@@ -113,7 +115,7 @@ fn environment() -> Environment<'static> {
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_fuel(Some(FUEL));
     env.set_debug(true);
-    // The last newline of a template file belongs to its text.
+    // The last newline of a template file belongs to its text, so keep it.
     if let Ok(syntax) = SyntaxConfig::builder()
         .keep_trailing_newline(true)
         .trim_blocks(true)
@@ -149,7 +151,7 @@ fn environment() -> Environment<'static> {
 }
 
 impl Engine {
-    /// Creates an engine with the template files of a revision.
+    /// Creates an engine, and compiles the template files of a revision.
     pub(crate) fn new(files: &BTreeMap<Arc<str>, SourceFile>) -> Self {
         let mut engine = Self {
             env: environment(),
@@ -201,7 +203,7 @@ impl Engine {
         self.known.insert(text.into(), compiled);
     }
 
-    /// Returns the names that the expressions of a tree read.
+    /// Returns the variables that the expressions of a tree read.
     pub(crate) fn uses(&self, node: &Node) -> NamesRead {
         match &node.value {
             Value::String(text) if is_expression(node) => self.uses_of(text),
@@ -211,7 +213,8 @@ impl Engine {
             Value::Map(map) => map.iter().fold(NamesRead::default(), |uses, entry| {
                 uses | match (&*entry.key.text, entry.value.as_str()) {
                     ("template", Some(text)) => self.uses_of(text),
-                    // The file's text decides; a file named by an expression may read any name.
+                    // The text of the template file decides which variables are read. If an expression names
+                    // the file, assume every variable.
                     ("templateFile", Some(file)) => {
                         self.files.get(file).copied().unwrap_or(NamesRead::all())
                     }
@@ -222,7 +225,7 @@ impl Engine {
         }
     }
 
-    /// Returns the names that a template's text reads.
+    /// Returns the variables that a text reads; all of them if the text wasn't compiled.
     pub(crate) fn uses_of(&self, text: &str) -> NamesRead {
         self.known
             .get(text)
@@ -269,7 +272,7 @@ impl Engine {
         }
     }
 
-    /// Evaluates one expression; a whole `{{ … }}` keeps its type.
+    /// Evaluates one expression. If the whole text is one `{{ … }}`, the result keeps its type.
     fn expression(
         &self,
         node: &Node,
@@ -301,7 +304,8 @@ impl Engine {
         }
     }
 
-    /// Renders a template file. An error has its place in the file, and names the place that uses it.
+    /// Renders a template file. An error has its position in that file, and refers to `used`, the node that
+    /// names the file.
     pub(crate) fn file(
         &self,
         file: &Arc<str>,
@@ -317,7 +321,7 @@ impl Engine {
         }
     }
 
-    /// Evaluates a condition (`when`).
+    /// Evaluates the condition of a `when`.
     pub(crate) fn condition(
         &self,
         node: &Node,
@@ -350,24 +354,24 @@ impl Engine {
         if let Some(compiled) = self.known.get(text) {
             return compiled.run(&self.env, text, context, want);
         }
-        // Only texts from composing (of a patch or a parameter) weren't compiled before.
+        // Only texts of patches and parameters get here. All other texts were compiled with the revision.
         template::run_once(&self.env, text, context, want)
     }
 }
 
-/// The result of a whole expression: a typed value or text.
+/// The wanted result of a text that is one whole `{{ … }}`: a typed value, or text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExpressionOutput {
     Value,
     Text,
 }
 
-/// Wraps a `when`, which is an expression without braces, in braces.
+/// Wraps the condition of a `when`, which has no braces, in braces.
 fn condition(text: &str) -> String {
     format!("{{{{ {text} }}}}")
 }
 
-/// The variables that texts of a revision may read.
+/// The variables that expressions and templates can read.
 pub(crate) const NAMES: [&str; 4] = ["host", "params", "instance", "fleet"];
 
 impl Context {
@@ -375,7 +379,7 @@ impl Context {
         self.0.clone()
     }
 
-    /// Returns the first path (`host.labels.role`) in a piece of a template that is undefined.
+    /// Returns the first undefined path, such as `host.labels.role`, in a piece of a template.
     fn undefined(&self, piece: &str) -> Option<String> {
         let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
         let paths = piece.split(|c| !is_path(c)).filter(|path| !path.is_empty());

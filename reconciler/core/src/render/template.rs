@@ -1,4 +1,4 @@
-//! One compiled template text.
+//! A template text that is compiled once and rendered many times.
 
 use std::ops::BitOr;
 
@@ -6,19 +6,19 @@ use minijinja::{Environment, Error, Value as Jinja};
 
 use super::{Context, ExpressionOutput};
 
-/// The names that a text reads; they decide which hosts can share the result.
+/// The variables that a text reads. They decide which hosts can share its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct NamesRead {
-    /// It reads facts of the host.
+    /// True if the text reads `host`, the facts of the host.
     pub(crate) host: bool,
-    /// It reads the whole fleet.
+    /// True if the text reads `fleet`, the facts of all hosts.
     pub(crate) fleet: bool,
-    /// It reads the key of the profile's instance.
+    /// True if the text reads `instance`, the key of the profile instance.
     pub(crate) instance: bool,
 }
 
 impl NamesRead {
-    /// Returns the value of a text that may read every name.
+    /// Returns the value for a text that may read every variable.
     pub(crate) fn all() -> Self {
         Self {
             host: true,
@@ -27,7 +27,8 @@ impl NamesRead {
         }
     }
 
-    /// True if the result is the same on every host with the same parameters; `fleet` is the same for all.
+    /// True if all hosts with the same parameters get the same result. Reading `fleet` is fine, because it is
+    /// the same for all hosts.
     pub(crate) fn is_shared(self) -> bool {
         !self.host
     }
@@ -45,14 +46,14 @@ impl BitOr for NamesRead {
     }
 }
 
-/// The form of a text: one whole `{{ … }}`, or mixed with other text.
+/// The form of a text: one whole `{{ … }}`, or expressions mixed with other text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Whole,
     Mixed,
 }
 
-/// A text, compiled into the environment.
+/// A text that was compiled into the environment.
 #[derive(Debug)]
 pub(super) struct Compiled {
     name: String,
@@ -61,10 +62,10 @@ pub(super) struct Compiled {
     broken: bool,
 }
 
-/// The variable that stores the value of a whole expression.
+/// The template variable that stores the value of a whole `{{ … }}`.
 const VALUE: &str = "plumb_value";
 
-/// Returns the expression in a text that is one whole `{{ … }}`.
+/// Returns the expression between the braces if the text is one whole `{{ … }}`.
 fn whole<'t>(env: &Environment<'_>, text: &'t str) -> Option<&'t str> {
     let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
     let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
@@ -74,13 +75,13 @@ fn whole<'t>(env: &Environment<'_>, text: &'t str) -> Option<&'t str> {
         .then_some(inner)
 }
 
-/// Returns a template that stores the value of a whole expression. The expression keeps its line, so that the
-/// places of errors differ only by [`SHIFT`].
+/// Returns a template that stores the value of an expression in [`VALUE`]. The expression stays on its line,
+/// so that positions of errors differ by [`SHIFT`] columns only.
 fn keeping(inner: &str) -> String {
     format!("{{% set {VALUE} = ({inner}) %}}")
 }
 
-/// The columns by which an expression is further right in [`keeping`]'s template than in its own text.
+/// Number of columns by which [`keeping`] moves an expression to the right.
 pub(super) const SHIFT: usize = "{% set plumb_value = (".len() - "{{".len();
 
 fn uses(names: &std::collections::HashSet<String>) -> NamesRead {
@@ -100,8 +101,8 @@ impl Compiled {
             Form::Mixed
         };
         if let Some(keep) = keep {
-            // The expression alone compiled, so this compiles too; if not, the error of the text itself is
-            // reported.
+            // The expression compiled by itself, so this template compiles too. If it doesn't, the error of
+            // the text itself is reported.
             let _ = env.add_template_owned(format!("{name}v"), keep);
         }
         let compiled = env.add_template_owned(name.clone(), text.to_owned());
@@ -139,7 +140,7 @@ impl Compiled {
     }
 }
 
-/// Compiles and renders a text that wasn't compiled before.
+/// Compiles a text and renders it once.
 pub(super) fn run_once(
     env: &Environment<'static>,
     text: &str,

@@ -1,4 +1,4 @@
-//! Conversion of values between trees and templates.
+//! Converts values between YAML trees and templates.
 
 use std::sync::Arc;
 
@@ -6,18 +6,19 @@ use minijinja::Value as Jinja;
 use minijinja::value::{Serde, ValueKind};
 use plumb_document::{Entry, Key, Map, Node, Span, Style, Value};
 
-/// Serializes a value for templates. For Plumb's own types this can't fail; a failure becomes a value that
-/// errs when it is used.
+/// Serializes a value for templates. This can't fail for Plumb's own types. For another type that fails, the
+/// result is a value that gives an error when a template uses it.
 pub(crate) fn serialized<T: serde::Serialize>(value: T) -> Jinja {
     Jinja::from(Serde(value))
 }
 
-/// Returns a tree as a value for templates.
+/// Converts a tree to a template value.
 pub(crate) fn from_node(node: &Node) -> Jinja {
     serialized(node)
 }
 
-/// Returns the value of an expression as a tree at the expression's place. It is never rendered again.
+/// Converts the result of an expression to a tree. All nodes have the position of the expression, and are
+/// never evaluated again.
 pub(crate) fn to_node(value: &Jinja, span: &Span) -> Result<Node, String> {
     let made = |value| {
         Ok(Node {

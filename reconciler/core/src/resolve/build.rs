@@ -1,4 +1,4 @@
-//! The building of one resource: its fields are rendered, typed and checked.
+//! Builds one resource: renders, decodes and checks its fields.
 
 use std::sync::Arc;
 
@@ -17,27 +17,27 @@ use crate::manifest::{
 };
 use crate::render::{BrokenReads, Context, view};
 
-/// A resource with everything that is computed once for all hosts that have it.
+/// A resource, and everything that is computed once for all hosts that have it.
 #[derive(Debug)]
 pub(crate) struct Built {
     pub(crate) resource: Arc<DesiredResource>,
-    /// The contents that it needs.
+    /// The contents that the resource's spec refers to.
     pub(crate) contents: Vec<(Digest, Arc<[u8]>)>,
-    /// The dependencies that come before it.
+    /// The resources that are applied before this one.
     pub(crate) requires: Vec<Dependency>,
-    /// The path of another type that it writes to.
+    /// A path that no other resource may own, because this resource writes to it.
     pub(crate) claim: Option<Claim>,
-    /// The path that it owns.
+    /// The path on the host that the resource owns, if any.
     pub(crate) path: Option<String>,
-    /// The place of each field.
+    /// The rendered node of each field, for the positions of errors.
     pub(crate) places: Vec<(Arc<str>, Node)>,
 }
 
-/// The inputs of rendering one host's resources.
+/// Everything that is needed to render the resources of one host.
 pub(crate) struct BuildContext<'a> {
     pub(crate) manifests: &'a Manifests,
     pub(crate) host_context: &'a HostContext<'a>,
-    /// The expansion of the host's composites, for references to them.
+    /// The expansion of the host's composites, whose parts replace references to them.
     pub(crate) expansion: &'a Expansion,
 }
 
@@ -46,7 +46,7 @@ impl BuildContext<'_> {
         scope.context(self.host_context.host, Some(self.host_context.fleet))
     }
 
-    /// Renders a field's value. A `content` becomes its hash and size; its bytes go into `contents`.
+    /// Renders a field's value. For `content`, returns its hash and size and adds its bytes to `contents`.
     pub(crate) fn value(
         &self,
         name: &str,
@@ -64,8 +64,8 @@ impl BuildContext<'_> {
         Ok(spec)
     }
 
-    /// Replaces the addresses of composites by those of their parts: after a composite means after all of its
-    /// parts, and a change of any part counts as a change of the composite.
+    /// Replaces the address of a composite in a field by the addresses of its parts. An order after a
+    /// composite thus applies to all its parts, and a change of any part counts as a change of the composite.
     fn references(
         &self,
         address: &AnyAddress,
@@ -125,7 +125,7 @@ struct RenderedField {
     node: Node,
 }
 
-/// Builds a primitive resource from the pieces at its address.
+/// Builds the primitive resource at an address from its pieces.
 pub(super) fn pieces(
     manifests: &Manifests,
     address: &Address,
@@ -150,7 +150,8 @@ pub(super) fn pieces(
         return build(host_context, expansion);
     }
     let once = || {
-        // A record of its own: objects with errors that it reads hold all hosts that have the resource.
+        // The result is shared, so it needs a record of its own. Objects with errors that it reads hold every
+        // host that has the resource.
         let reads = Arc::new(BrokenReads::default());
         let fleet = view(&manifests.facts, &reads);
         let nobody = super::nobody();
@@ -164,7 +165,7 @@ pub(super) fn pieces(
     piece.built.get_or_init(once).clone()
 }
 
-/// Decodes a composite from the slot at its address.
+/// Decodes the composite resource at an address.
 pub(crate) fn composite(
     build: &BuildContext<'_>,
     address: &CompositeAddress,
@@ -198,9 +199,10 @@ pub(crate) fn composite(
     declared().map_err(|diagnostics| problems(diagnostics, build.host_context.reads))
 }
 
-/// Returns the errors, or the objects with errors that they come from, which hold the host.
+/// Converts errors to problems. If rendering read objects with errors, these become the reason why the host
+/// is held.
 fn problems(diagnostics: Vec<Diagnostic>, reads: &BrokenReads) -> Problems {
-    // Taken, so that the next resource's errors aren't attributed to the reads of this one.
+    // `take` clears the record, so that errors of the next resource aren't attributed to these objects.
     let held: ObjectIdSet = reads.take();
     if held.is_empty() {
         return diagnostics.into();
@@ -215,7 +217,7 @@ fn problems(diagnostics: Vec<Diagnostic>, reads: &BrokenReads) -> Problems {
     }
 }
 
-/// Rendered fields, and the contents that they name.
+/// Rendered fields, and the contents that they refer to.
 type Fields = (Vec<RenderedField>, Vec<(Digest, Arc<[u8]>)>);
 
 fn merged(build: &BuildContext<'_>, pieces: &[&Piece]) -> Result<Fields, Vec<Diagnostic>> {
@@ -270,7 +272,7 @@ fn one_field(
                 let node = build.value(&field.name, &pick.node, &pick.piece.scope, contents)?;
                 match node.as_seq() {
                     Some(items) => all.extend(items.iter().cloned()),
-                    // Decoding reports that it isn't a list, at its place.
+                    // Decoding will report that the value isn't a list, with its position.
                     None => {
                         return Ok(RenderedField {
                             key: pick.key.clone(),
@@ -279,7 +281,7 @@ fn one_field(
                     }
                 }
             }
-            // Sorted, so that the digest doesn't depend on the order of the sources.
+            // Sort, so that the digest doesn't depend on the order of the sources.
             all.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
             all.dedup_by(|a, b| a.as_str().is_some() && a == b);
             let Some(pick) = picks.first() else {
@@ -293,7 +295,7 @@ fn one_field(
     }
 }
 
-/// Builds a primitive resource from its patched fields.
+/// Builds the primitive resource at an address from its patched fields.
 pub(super) fn patched(
     manifests: &Manifests,
     address: &Address,
@@ -320,7 +322,7 @@ pub(super) fn patched(
         .map_err(|diagnostics| problems(diagnostics, host_context.reads))
 }
 
-/// Returns the patched fields, above those of parts at the same address.
+/// Returns the patched fields. They override the fields of parts at the same address.
 fn patched_fields(
     build: &BuildContext<'_>,
     resource: &PatchedResource,
@@ -351,10 +353,10 @@ fn patched_fields(
     }
 }
 
-/// The place of each field of a resource.
+/// The name and rendered node of each field of a resource.
 type FieldNodes = Vec<(Arc<str>, Node)>;
 
-/// Returns fields as one tree, or an error if this version doesn't support one of them.
+/// Returns the fields as one tree and as a list. Fails if this version doesn't support one of the fields.
 fn tree(
     address: &AnyAddress,
     span: &Span,
@@ -385,7 +387,7 @@ fn tree(
     Ok((Node::map(map, span.clone()), places))
 }
 
-/// Turns fields into a typed, checked resource.
+/// Decodes and checks the fields of a resource.
 fn finish(
     address: &Address,
     span: &Span,

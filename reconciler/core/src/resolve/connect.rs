@@ -1,17 +1,17 @@
-//! The routes to a host, from its manifest and its networks.
+//! Computes the routes to a host (addresses, ports and users) from its manifest and its networks.
 
 use plumb_document::{Diagnostic, closest};
 
 use crate::desired::Endpoint;
 use crate::manifest::{EndpointFact, Host, HostFacts, Manifests, Problems, code};
 
-/// The default user.
+/// The user to connect as by default.
 const USER: &str = "root";
 
-/// The default port.
+/// The SSH port by default.
 const PORT: u16 = 22;
 
-/// Returns the routes in the manifest's order, without duplicates.
+/// Returns the routes to a host in the manifest's order, without duplicates.
 pub(super) fn routes(
     manifests: &Manifests,
     host: &Host,
@@ -49,7 +49,7 @@ pub(super) fn routes(
                 .map(crate::manifest::HostNetwork::address)
             {
                 Some(Some(address)) => add(address, way.port.unwrap_or(PORT)),
-                // A route of the fleet's defaults applies only to hosts that have its network.
+                // A route in the fleet's defaults applies only to hosts that have an address in its network.
                 _ if from_defaults => {}
                 Some(None) => problems.diagnostics.push(
                     Diagnostic::error(
@@ -108,7 +108,7 @@ pub(super) fn routes(
     problems.or(routes)
 }
 
-/// Returns an endpoint's name within its host.
+/// Returns an endpoint's name within its host: `NAME` or `INSTANCE.NAME`.
 fn name_of(endpoint: &EndpointFact) -> String {
     if endpoint.instance.is_empty() {
         endpoint.name.to_string()

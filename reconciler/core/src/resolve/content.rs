@@ -1,4 +1,4 @@
-//! The four forms of `content`.
+//! Reads the four forms of `content`: text, template, file and template file.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::render::Context;
 const FORMS: &str =
     "write \"text\", {template: \"…\"}, {file: files/x} or {templateFile: files/x.j2}";
 
-/// Returns the bytes of a content.
+/// Returns the bytes of a `content`.
 pub(super) fn bytes(
     manifests: &Manifests,
     node: &Node,
@@ -21,7 +21,7 @@ pub(super) fn bytes(
         vec![Diagnostic::error(code::CONTENT, span, message).hint(FORMS)]
     };
     let map = match &node.value {
-        // Never rendered: text with braces of another template language stays as it is.
+        // A literal text is never rendered: its braces may belong to another template language.
         Value::String(text) => return Ok(Arc::from(text.as_bytes())),
         Value::Map(map) => map,
         _ => {
@@ -86,10 +86,10 @@ pub(super) fn bytes(
     }
 }
 
-/// A file of the repository and its bytes.
+/// The path and bytes of a file of the repository.
 type File = (Arc<str>, Arc<[u8]>);
 
-/// Returns a file of the repository, by a path that may be an expression.
+/// Returns a file of the repository. Its path may be an expression.
 fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, Vec<Diagnostic>> {
     let rendered = manifests.engine.render(node, context)?;
     let path = rendered.as_str().unwrap_or_default();
@@ -132,20 +132,21 @@ fn find(manifests: &Manifests, node: &Node, context: &Context) -> Result<File, V
     }
 }
 
-/// Bytes in git that stand for others, which git's filters put into a working folder. Hosts must not get them.
+/// A placeholder in git, which a git filter replaces by the real bytes in a working tree. Hosts must not get
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StandIn {
-    /// A pointer of Git LFS, to bytes on another server.
+    /// A pointer of Git LFS to bytes on another server.
     LfsPointer,
     /// A file that git-crypt encrypted.
     GitCrypt,
 }
 
 impl StandIn {
-    /// The longest pointer that Git LFS reads.
+    /// Maximum size in bytes of a pointer that Git LFS reads.
     const LONGEST_POINTER: usize = 1024;
 
-    /// Returns what these bytes are, if they stand for others.
+    /// Returns the kind of placeholder if the bytes are one.
     fn of(bytes: &[u8]) -> Option<Self> {
         let pointer = [
             &b"version https://git-lfs.github.com/spec/"[..],
@@ -180,7 +181,7 @@ impl StandIn {
     }
 }
 
-/// Returns the hash and size of a content, in the form of a spec.
+/// Returns the hash and size of a content as the node that specs contain, and the hash.
 pub(super) fn spec(bytes: &[u8], span: &Span) -> (Node, Digest) {
     let digest = Digest::of_bytes(bytes);
     let key = |text: &str| Key {

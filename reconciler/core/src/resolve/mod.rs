@@ -1,7 +1,7 @@
 //! Resolving: computes the desired state of each host from a fleet's objects.
 //!
 //! A host is resolved completely or not at all. A host that can't be resolved is *held*: it keeps its last
-//! desired state, and so does every host whose rendering read its facts.
+//! desired state. A host whose rendering reads facts of an object with errors is held, too.
 
 mod build;
 mod connect;
@@ -52,7 +52,7 @@ pub(crate) fn one_of(manifests: &Manifests, name: &HostName) -> Option<HostResul
     })
 }
 
-/// A resolved host with the contents that it needs.
+/// A resolved host, and the contents that its resources refer to.
 struct ResolvedHost {
     intent: HostIntent,
     contents: Vec<(Digest, Arc<[u8]>)>,
@@ -64,7 +64,7 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
     let mut found = Findings::default();
     found.add(&manifests.loose, None);
     found.add(&manifests.facts.diagnostics, None);
-    // Types are also checked here, because no host reads a profile that nobody uses.
+    // Check the types here too: no host reads a profile that nobody uses.
     for profile in manifests.profiles.values().flatten() {
         found.add(&check_types(&profile.blocks), None);
     }
@@ -83,8 +83,8 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
             }
             Err(problems) => {
                 let held = held_because(manifests, name, &problems);
-                // The diagnostics of the other object list the hosts that they hold, so this one isn't
-                // repeated.
+                // The diagnostics of the object with errors list the hosts that it holds, so the copies for
+                // this host are left out.
                 let own: Vec<_> = held
                     .iter()
                     .filter(|diagnostic| diagnostic.code != code::HELD)
@@ -123,7 +123,7 @@ fn every_object(manifests: &Manifests) -> Vec<ObjectId> {
         .collect()
 }
 
-/// Diagnostics without duplicates, each with all the hosts that it holds.
+/// Diagnostics without duplicates. Each lists the hosts that are held because of it.
 #[derive(Default)]
 struct Findings(BTreeMap<(Span, &'static str, String), Diagnostic>);
 
@@ -149,7 +149,7 @@ impl Findings {
     }
 }
 
-/// Returns a host's own errors and those of the objects that hold it.
+/// Returns a host's own errors, and the errors of other objects because of which it is held.
 pub(crate) fn held_because(
     manifests: &Manifests,
     name: &HostName,
@@ -195,12 +195,12 @@ pub(crate) fn held_because(
     unique
 }
 
-/// A resource with its address, before it is part of a desired state.
+/// A built resource with its address, before it is added to a desired state.
 pub(crate) struct Placed<'a> {
     pub(crate) address: &'a Address,
     pub(crate) built: Arc<Built>,
     pub(crate) span: &'a Span,
-    /// The composite that it is a part of.
+    /// The composite that the resource is a part of.
     pub(crate) origin: Option<&'a CompositeAddress>,
 }
 
@@ -292,7 +292,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
         Ok((ignored, resources, contents, expansion.origins().clone()))
     });
     let (ignore, resources, contents, origins) = composed.map_err(|mut problems| {
-        // Patches read objects with errors through this record.
+        // Patches that read objects with errors record them here.
         problems.because.extend(reads.take());
         problems
     })?;
@@ -301,7 +301,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
     Ok(ResolvedHost { intent, contents })
 }
 
-/// Returns everything about a host except its resources and ignored drift.
+/// Returns everything about a host except its resources and its ignored drift, which the caller adds.
 fn intent(
     manifests: &Manifests,
     name: &HostName,
@@ -336,7 +336,7 @@ fn intent(
     })
 }
 
-/// Reads `drift.ignore`. Its addresses must exist on the host.
+/// Reads `drift.ignore`. An address in the host's own file must exist on the host.
 fn drift(
     host: &Host,
     placed: &[Placed<'_>],
@@ -400,7 +400,7 @@ fn drift(
     (ignored, diagnostics)
 }
 
-/// Returns the error about an address that a host doesn't have.
+/// Creates the error about an address that doesn't exist on the host.
 fn not_here<A: ToString>(span: &Span, text: &str, all: impl IntoIterator<Item = A>) -> Diagnostic {
     let address = text.split('#').next().unwrap_or(text);
     let message = format!("`{address}` isn't on this host");
@@ -411,7 +411,7 @@ fn not_here<A: ToString>(span: &Span, text: &str, all: impl IntoIterator<Item = 
     }
 }
 
-/// Returns an undefined value, as the host of renderings that read no fact of a host.
+/// Returns the `host` of renderings that read no fact of a host: an undefined value.
 pub(crate) fn nobody() -> Jinja {
     Jinja::UNDEFINED
 }

@@ -1,4 +1,4 @@
-//! References between resources: each must have a target, and they must have no cycle.
+//! Checks the references between resources: each must have a target, and they must not form a cycle.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +9,7 @@ use plumb_document::{Diagnostic, Node, Span};
 use super::Placed;
 use crate::manifest::{closest_address, code};
 
-/// Returns the errors in the references of a host's resources, which are in order of address.
+/// Returns the errors in the references between a host's resources. `placed` must be sorted by address.
 pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     let find = |address: &Address| placed.binary_search_by(|one| one.address.cmp(address)).ok();
     let addresses = placed.iter().map(|one| one.address);
@@ -19,7 +19,7 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     for (at, one) in placed.iter().enumerate() {
         for dependency in &one.built.requires {
             match find(&dependency.address) {
-                // The plan drops a yielding order where it closes a cycle.
+                // The plan drops an order of strength `Yielding` if it closes a cycle.
                 Some(first) if first != at && dependency.strength != Strength::Yielding => {
                     before[at].push(index(first));
                 }
@@ -50,7 +50,8 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
             }
         }
         for reader in couplings.readers(one.address) {
-            // An order that the manifest writes wins: a source may come after the package that it needs.
+            // An order that the manifest writes wins over the implied one: a package source may be applied
+            // after the package that it needs.
             let reversed = one.built.requires.iter().any(|dependency| {
                 dependency.strength == Strength::Explicit && dependency.address == *reader
             });
@@ -66,7 +67,8 @@ pub(super) fn check(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     diagnostics
 }
 
-/// Returns errors about two resources that own or need one path.
+/// Returns an error for each path that two resources own, and for each path that one resource owns and
+/// another resource needs.
 fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
     let mut taken: HashMap<&str, &Placed<'_>> = HashMap::with_capacity(placed.len());
     let mut diagnostics = Vec::new();
@@ -99,7 +101,7 @@ fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Returns the place where a resource names another.
+/// Returns the position where a resource refers to `address`.
 fn place<'a>(one: &'a Placed<'_>, address: &Address) -> &'a Span {
     let text = address.to_string();
     let names = |node: &&Node| node.as_str() == Some(text.as_str());
@@ -121,7 +123,7 @@ enum Mark {
 /// Returns an error about the first cycle, if there is one.
 fn circle(placed: &[Placed<'_>], before: &[Vec<u32>]) -> Option<Diagnostic> {
     let mut marks = vec![Mark::New; placed.len()];
-    // A stack of resources, each with the number of its predecessors that were visited.
+    // A stack of indices into `placed`, each with the number of its predecessors that were visited.
     let mut way: Vec<(usize, usize)> = Vec::new();
     for start in 0..placed.len() {
         if marks[start] != Mark::New {

@@ -1,4 +1,4 @@
-//! A resolved fleet as plain JSON: `plumb render`.
+//! Converts a resolved fleet to plain JSON, for `plumb render`.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::desired::{Contents, HostResult, Resolved};
 
-/// Returns `{"hosts": {NAME: {"digest", "resources": {TYPE: {NAME: SPEC}}}}}`, with texts instead of their
-/// hashes. A held host has `held` with its diagnostics instead.
+/// Returns `{"hosts": {NAME: {"digest", "resources": {TYPE: {NAME: SPEC}}}}}`. Specs contain texts instead of
+/// their hashes. A held host has `held` with its diagnostics instead.
 pub fn rendered(resolved: &Resolved) -> Value {
     let hosts: BTreeMap<&str, Value> = resolved
         .hosts
@@ -34,7 +34,8 @@ pub fn rendered(resolved: &Resolved) -> Value {
     json!({ "hosts": hosts })
 }
 
-/// Returns a spec with its text instead of the hash; bytes that aren't text stay a hash.
+/// Returns a spec as JSON with the text of its content instead of the hash. If the content isn't text, the
+/// hash stays.
 fn inline(spec: &Spec, contents: &Contents) -> Value {
     let mut value = spec.to_json().unwrap_or_default();
     for content in spec.contents() {

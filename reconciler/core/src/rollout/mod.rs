@@ -1,13 +1,13 @@
 //! The rollout of a change: one host first, then the rest, halted by failures.
 //!
-//! Every change of a host's desired state is part of a rollout, whether it comes from a commit or from a
-//! version of Plumb that renders differently. Each change has a rollout of its own, with a first host and a
-//! count of failures of its own. A halt holds back the hosts that the change touches and that don't have it
-//! yet, and no others. A host without a part in any rollout keeps its target.
+//! Every change of a host's desired state belongs to a rollout, whether it comes from a commit or from a new
+//! version of Plumb that renders differently. Each change has its own rollout, with its own first host and its
+//! own number of failures. A halted rollout blocks the hosts that its change affects and that haven't received
+//! it yet, and no other hosts. A host that belongs to no rollout keeps its target.
 //!
-//! *Lost means failed*: a host that can't be reached after its changes began counts as failed. A failure that
-//! may pass by itself counts once the retry fails too. A host on which nothing was changed, because it is
-//! away, busy or refuses the run, says nothing about the change: no other host waits for it.
+//! A transient failure counts only once a retry fails too. This includes a host that becomes unreachable after
+//! its changes began. A host on which nothing was changed, because it is unreachable, busy or refuses the run,
+//! says nothing about the change, so no other host waits for it.
 
 mod record;
 #[cfg(test)]
@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use record::RolloutRecord;
 
-/// The number of tries after which a failure that may pass by itself counts.
+/// Number of failed attempts after which a transient failure counts.
 const TRIES: u32 = 2;
 
-/// The number of a rollout; later ones have higher numbers.
+/// The number of a rollout. Later rollouts have higher numbers.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -34,7 +34,7 @@ const TRIES: u32 = 2;
 pub struct RolloutId(u64);
 
 impl RolloutId {
-    /// Returns the number that follows.
+    /// Returns the next higher number.
     #[must_use]
     pub fn next(self) -> Self {
         Self(self.0.saturating_add(1))
@@ -61,22 +61,22 @@ pub struct Rollout {
     failed: BTreeMap<HostName, Failure>,
 }
 
-/// The hosts that may get a new target.
+/// The stage of a rollout, which limits how many hosts may get a new target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stage {
-    /// One host alone: no host has reached its new target yet.
+    /// One host at a time, until a host has reached its new target.
     #[default]
     First,
-    /// The rest, a limited number at a time.
+    /// All other hosts, a limited number at a time.
     Rest,
 }
 
-/// The hosts that the change touches.
+/// The hosts that the change affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum Members {
-    /// The hosts whose records name the rollout.
+    /// The hosts whose backlog contains the rollout.
     Named,
     /// Every host that waited for a target when an earlier version stored the rollout.
     EveryPendingHost,
@@ -90,18 +90,18 @@ struct Flight {
     contact: FirstContact,
     #[serde(default)]
     wait: RolloutWait,
-    /// The tries that failed.
+    /// Number of failed attempts.
     #[serde(default)]
     failures: u32,
 }
 
-/// The contact with a host since it got its target.
+/// The first contact with a host since it got its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum FirstContact {
-    /// Nothing was changed on it.
+    /// No change was made on it yet.
     NotYet,
-    /// Its changes began.
+    /// Its changes have begun.
     Made,
 }
 
@@ -112,9 +112,10 @@ enum RolloutWait {
     /// Other hosts wait for it.
     #[default]
     Awaited,
-    /// It is at a standstill of its own; no host waits for it.
+    /// It is stuck for a reason of its own, so no other host waits for it.
     LeftBehind,
-    /// It can't begin now; its target is withdrawn until it answers again.
+    /// It is unreachable or busy, and no change was made on it. Its target is withdrawn until it answers
+    /// again.
     Away,
 }
 
@@ -122,7 +123,7 @@ enum RolloutWait {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// The target that it failed to reach.
+    /// The digest of the target that the host failed to reach.
     pub digest: Digest,
     /// The reason, in a sentence.
     pub reason: String,
@@ -133,17 +134,17 @@ pub struct Failure {
 /// The outcome of a run that should bring a host to its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostOutcome {
-    /// It is as its target says.
+    /// The host matches its target.
     Reached,
-    /// Its changes began, and whether they succeed shows soon.
+    /// Changes were made, and their success isn't known yet: a unit is still starting.
     UnderWay,
-    /// Its changes began, and the rest of them waits for something else on the host.
+    /// Changes were made, and the others wait for something else on the host.
     Waits,
     /// Nothing was changed: something else is at work on the host.
     Busy,
     /// Nothing was changed: the run was refused, or failed before it could change anything.
     Refused,
-    /// It couldn't be contacted.
+    /// The host couldn't be contacted, for this reason.
     Unreachable(String),
     /// The run failed.
     Failed {
@@ -157,9 +158,9 @@ pub enum HostOutcome {
 /// The limits of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The number of hosts that may have an unreached target at the same time.
+    /// Maximum number of hosts that may be on their way to a new target at the same time.
     pub at_once: usize,
-    /// The number of failed hosts that halts the rollout.
+    /// Number of failed hosts that halts the rollout.
     pub failures: u32,
 }
 
@@ -181,18 +182,18 @@ impl Rollout {
         self.id
     }
 
-    /// True if every pending host without a rollout is part of it: an earlier version stored it.
+    /// True if an earlier version stored the rollout. Every pending host without a rollout then belongs to it.
     pub fn takes_every_pending_host(&self) -> bool {
         self.members == Members::EveryPendingHost
     }
 
-    /// Ends that: from now on its hosts are named.
+    /// Limits the rollout to the hosts whose backlog contains it, even if an earlier version stored it.
     pub fn name_members(&mut self) {
         self.members = Members::Named;
     }
 
-    /// Drops hosts and failures whose desired state isn't wanted any more, and hosts that don't have it as their
-    /// target. If a failure is dropped, the change goes on with one host alone.
+    /// Removes hosts and failures whose digest isn't wanted any more, and hosts whose target has another
+    /// digest. If a failure is removed, the rollout continues with one host at a time.
     pub fn supersede(
         &mut self,
         is_wanted: impl Fn(&HostName, Digest) -> bool,
@@ -295,7 +296,7 @@ impl Rollout {
         most.saturating_sub(awaited)
     }
 
-    /// Records that a host gets this target now.
+    /// Records that a host is now on its way to this target.
     pub fn assign(&mut self, host: HostName, digest: Digest) {
         let flight = Flight {
             digest,
@@ -306,8 +307,8 @@ impl Rollout {
         self.in_flight.insert(host, flight);
     }
 
-    /// Returns the hosts whose target is to be withdrawn: nothing was changed on them, and they are away, or
-    /// the rollout is halted.
+    /// Returns the hosts whose target must be withdrawn: no change was made on them yet, and they are
+    /// unreachable or busy, or the rollout is halted.
     pub fn withdrawable(&self, limits: Limits) -> impl Iterator<Item = &HostName> {
         let halted = self.is_halted(limits);
         let flights = self.in_flight.iter();
@@ -319,13 +320,14 @@ impl Rollout {
             .map(|(host, _)| host)
     }
 
-    /// Takes a host off its way. Returns true if it was on it.
+    /// Removes a host from the hosts on their way to a target. Returns true if it was one of them.
     pub fn withdraw(&mut self, host: &HostName) -> bool {
         self.in_flight.remove(host).is_some()
     }
 
-    /// Removes a host that is no longer driven (suspended, released, superseded), so that none waits for it. If
-    /// it had failed, the change goes on with one host alone. Returns true if the rollout changed.
+    /// Removes a host from the rollout, so that no other host waits for it. Called when the host is no longer
+    /// driven (suspended, released, superseded). If the host had failed, the rollout continues with one host
+    /// at a time. Returns true if the rollout changed.
     pub fn leave_out(&mut self, host: &HostName) -> bool {
         let flew = self.in_flight.remove(host).is_some();
         let failed = self.failed.remove(host).is_some();
@@ -335,7 +337,7 @@ impl Rollout {
         flew || failed
     }
 
-    /// True if the host is on its way and nothing was changed on it yet.
+    /// True if the host is on its way to its target and no change was made on it yet.
     pub fn is_untouched(&self, host: &HostName) -> bool {
         let flight = self.in_flight.get(host);
         flight.is_some_and(|flight| flight.contact == FirstContact::NotYet)
@@ -353,13 +355,13 @@ impl Rollout {
         known
     }
 
-    /// True if no new targets are given out.
+    /// True if so many hosts have failed that the rollout assigns no new targets.
     pub fn is_halted(&self, limits: Limits) -> bool {
         let failed = u32::try_from(self.failed.len()).unwrap_or(u32::MAX);
         failed >= limits.failures.max(1)
     }
 
-    /// True if no host is on its way and none has failed.
+    /// True if no host is on its way to a target, and no host has failed.
     pub fn is_idle(&self) -> bool {
         self.in_flight.is_empty() && self.failed.is_empty()
     }

@@ -1,4 +1,4 @@
-//! The stored form of a rollout, of earlier versions too.
+//! The stored form of a rollout, including that of earlier versions.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::{Failure, FirstContact, Flight, Members, Rollout, RolloutId, RolloutWait, Stage};
 
-/// A stored rollout. Earlier versions had one rollout for everything that a halt held back, and kept hosts
-/// that couldn't be contacted in a map of their own.
+/// A stored rollout. Earlier versions had a single rollout for all pending changes, and stored unreachable
+/// hosts in a separate map (`away`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RolloutRecord {

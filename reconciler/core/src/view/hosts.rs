@@ -1,4 +1,5 @@
-//! The hosts of a view. Views share them in chunks: a view costs little, and a change copies one chunk.
+//! The list of hosts in a view. Views share chunks of hosts by reference, so that creating a view is cheap and
+//! a change copies only one chunk.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::HostObject;
 
-/// The largest number of hosts in a chunk. A fuller chunk is split into halves.
+/// Maximum number of hosts in a chunk. A chunk that exceeds it is split into halves.
 const CHUNK: usize = 64;
 
 type Chunk = Arc<Vec<Arc<HostObject>>>;
@@ -15,7 +16,7 @@ type Chunk = Arc<Vec<Arc<HostObject>>>;
 /// Hosts in the order of their names. A clone shares all chunks with the original.
 #[derive(Debug, Clone, Default)]
 pub struct HostList {
-    /// No chunk is empty.
+    /// Sorted by name. No chunk is empty.
     chunks: Vec<Chunk>,
     len: usize,
 }
@@ -80,7 +81,7 @@ impl HostList {
         self.len == 0
     }
 
-    /// Returns the last chunk that begins at or before this name, or the first one; `None` if there is none.
+    /// Returns the index of the chunk to which a host of this name belongs; `None` if the list is empty.
     fn chunk_of(&self, name: &HostName) -> Option<usize> {
         let after = self
             .chunks

@@ -1,4 +1,4 @@
-//! Access for serde to lists, mappings and enums.
+//! Gives serde access to lists, mappings and enums.
 
 use std::slice::Iter;
 
@@ -206,7 +206,7 @@ impl<'a> VariantAccess<'a> for EnumOf<'a> {
     }
 }
 
-/// The two parts of a [`Spanned`](crate::Spanned).
+/// Gives serde the two parts of a [`Spanned`](crate::Spanned): the value and its position.
 pub(super) struct SpannedParts<'a> {
     decoder: Decoder<'a>,
     part: u8,

@@ -1,4 +1,4 @@
-//! Turns serde's errors into messages for people, with a place.
+//! Converts serde's errors to messages for people, with a position.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::similar::closest;
 use crate::span::Span;
 
-/// An error on its way up the tree. The first node on the way sets its place.
+/// A decoding error, which is passed up the tree. The innermost node sets its position.
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
@@ -19,9 +19,9 @@ struct Parts {
     message: String,
     hint: Option<String>,
     span: Option<Span>,
-    /// The innermost mapping entry that the error came from.
+    /// The key of the innermost mapping entry in which the error occurred.
     entry: Option<(Span, String)>,
-    /// The name of the missing field.
+    /// The name of the missing field, if the error is about one.
     missing: Option<String>,
     wanted_text: bool,
 }
@@ -48,13 +48,13 @@ impl Error {
         self
     }
 
-    /// Sets the place, unless it is set.
+    /// Sets the position, unless it is already set.
     pub(super) fn at(mut self, span: &Span) -> Self {
         self.0.span.get_or_insert_with(|| span.clone());
         self
     }
 
-    /// Sets the mapping entry that the error came from, unless it is set.
+    /// Sets the mapping entry in which the error occurred, unless it is already set.
     pub(super) fn in_entry(mut self, key: &Span, name: &str) -> Self {
         self.0
             .entry
@@ -62,17 +62,17 @@ impl Error {
         self
     }
 
-    /// Returns the innermost mapping entry that the error came from.
+    /// Returns the innermost mapping entry in which the error occurred.
     pub(super) fn entry(&self) -> Option<&(Span, String)> {
         self.0.entry.as_ref()
     }
 
-    /// Returns the name of the missing field.
+    /// Returns the name of the missing field, if the error is about one.
     pub(super) fn missing(&self) -> Option<&String> {
         self.0.missing.as_ref()
     }
 
-    /// True if text was expected.
+    /// True if the error is that a value should be text.
     pub(super) fn wanted_text(&self) -> bool {
         self.0.wanted_text
     }
@@ -98,7 +98,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Joins words to a list for a message.
+/// Formats words as a list in a message, each in backticks.
 pub(super) fn list(words: &[&str]) -> String {
     words
         .iter()
@@ -129,7 +129,7 @@ fn found(unexpected: Unexpected<'_>) -> String {
     }
 }
 
-/// Describes the expected type without Rust's terms.
+/// Returns a description of the expected type without Rust's terms.
 fn wanted(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {

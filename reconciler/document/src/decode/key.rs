@@ -1,11 +1,11 @@
-//! Decodes a mapping's key as serde asks for it: as a field's name, text, a number, an enum.
+//! Decodes a mapping's key as the type that serde requests: a field's name, text, a number or an enum.
 
 use serde::de::{Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::error::Error;
 
-/// The text of a key.
+/// A deserializer over the text of a key.
 pub(super) struct KeyDecoder<'a>(pub(super) &'a str);
 
 macro_rules! numbers {

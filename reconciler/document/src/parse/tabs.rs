@@ -4,7 +4,7 @@ use granit_parser::ScalarStyle;
 
 use crate::span::Span;
 
-/// The offsets of a text's tabs for which no scalar or comment was found yet.
+/// The byte offsets of tabs that aren't inside any scalar or comment found so far.
 pub(super) struct Tabs<'a> {
     text: &'a str,
     offsets: Vec<usize>,
@@ -23,12 +23,12 @@ impl<'a> Tabs<'a> {
         }
     }
 
-    /// True if there are any left.
+    /// True if any tabs are left.
     pub(super) fn any(&self) -> bool {
         !self.offsets.is_empty()
     }
 
-    /// Drops the tabs of a scalar: those inside its quotes, or after the indentation of its block.
+    /// Drops the tabs that a scalar may contain: inside its quotes, or after the indentation of its block.
     pub(super) fn scalar(&mut self, style: ScalarStyle, span: &Span) {
         if self.offsets.is_empty() || style == ScalarStyle::Plain {
             return;
@@ -50,13 +50,13 @@ impl<'a> Tabs<'a> {
         }
     }
 
-    /// Drops the tabs of a comment.
+    /// Drops the tabs inside a comment.
     pub(super) fn comment(&mut self, span: &Span) {
         let range = span.bytes();
         self.offsets.retain(|offset| !range.contains(offset));
     }
 
-    /// Returns the first tab that belongs to no scalar and no comment.
+    /// Returns the offset of the first tab that is in no scalar or comment.
     pub(super) fn first_outside_text(&self) -> Option<usize> {
         self.offsets.first().copied()
     }

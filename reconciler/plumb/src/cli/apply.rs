@@ -45,7 +45,7 @@ pub(super) struct Apply {
 #[serde(rename_all = "camelCase")]
 struct ApplyResult {
     revision: Option<String>,
-    /// The error of the last fetch. The newest push isn't in `revision` then.
+    /// The error of the last fetch, if it failed. `revision` then lacks the newest push.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_fetched: Option<String>,
     ready: Vec<HostName>,
@@ -58,7 +58,7 @@ struct ApplyResult {
 struct HostProgress {
     host: HostName,
     message: String,
-    /// The outlook, which decides if the command goes on waiting.
+    /// The host's outlook, which decides whether the command keeps waiting.
     #[serde(skip)]
     state: WaitState,
 }
@@ -67,15 +67,15 @@ struct HostProgress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WaitState {
     Some,
-    /// It stays as it is until somebody changes something.
+    /// The host doesn't become ready until somebody changes something.
     Stalled,
 }
 
-/// The interval at which the controller is asked.
+/// Delay between two requests to the controller.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The time after which a host that was stalled before the command counts as stalled even if it wasn't
-/// observed again.
+/// Time after which a host that was stalled before the command started counts as stalled, even if the
+/// controller hasn't observed it again.
 const REOBSERVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Apply {
@@ -136,8 +136,8 @@ impl Apply {
         }
     }
 
-    /// Makes the controller fetch, and waits for the end of a poll that began after that: an earlier one may
-    /// have missed the push.
+    /// Makes the controller fetch, and waits for the end of a poll that began after this request. An earlier
+    /// poll may have missed the push.
     async fn fetch(&self, client: &Client, deadline: Instant) -> Result<Fleet, Failure> {
         let asked = client.fleet().await?.now;
         client.execute(&ControllerCommand::Notify).await?;
@@ -191,7 +191,8 @@ impl Apply {
             .into_iter()
             .map(|host| host.metadata.name.clone())
             .collect();
-        // Such a condition may be left from before this command. It counts once a host has been observed again.
+        // The condition may be older than this command. It counts when the controller has observed the host
+        // again.
         let lasts = |host: &HostObject| {
             host.status.conditions.is_true(ConditionType::Stalled) || needs_person(host).is_some()
         };
@@ -249,7 +250,8 @@ impl Apply {
     }
 }
 
-/// Warns of commits of a fleet's clone here that aren't pushed: the controller can't apply them.
+/// Warns if the current folder is a clone of the fleet with commits that aren't pushed: the controller can't
+/// apply them.
 fn warn_of_unpushed(shell: &Shell) {
     let folder = Path::new(".");
     if !folder.join("fleet.yaml").exists() {
@@ -263,7 +265,7 @@ fn warn_of_unpushed(shell: &Shell) {
     }
 }
 
-/// Returns the error of the source's last fetch.
+/// Returns the error of the source's last fetch, if it failed.
 fn not_fetched(fleet: &Fleet) -> Option<String> {
     let ready = fleet.source.conditions.get(ConditionType::Ready)?;
     (ready.status == ConditionStatus::False).then(|| ready.message.headline().to_owned())
@@ -340,8 +342,8 @@ fn waiting(host: &HostObject, stale: &BTreeSet<HostName>) -> HostProgress {
     }
 }
 
-/// Returns the condition that no retry ends and that isn't `Stalled`: drift that is left as it is, or manifests
-/// with errors.
+/// Returns the condition, other than `Stalled`, that only a person can change: drift that isn't corrected, or
+/// manifests with errors.
 fn needs_person(host: &HostObject) -> Option<&Condition> {
     let conditions = [ConditionType::Ready, ConditionType::Synced];
     let mut conditions = conditions
@@ -356,7 +358,7 @@ fn needs_person(host: &HostObject) -> Option<&Condition> {
     })
 }
 
-/// True if a host is as its target says and that target is the newest accepted revision.
+/// True if a host matches its target and the target is the newest accepted revision.
 fn is_settled(host: &HostObject, fleet: &Fleet) -> bool {
     host.status.conditions.is_true(ConditionType::Ready)
         && host.status.conditions.is_true(ConditionType::Synced)

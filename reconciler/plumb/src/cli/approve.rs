@@ -72,19 +72,19 @@ pub(super) struct Approve {
 struct ApproveResult {
     tag: String,
     commit: String,
-    /// The commit before the approved ones.
+    /// The last commit before the approved commits.
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<String>,
     repository: String,
     #[serde(rename = "ref")]
     reference: String,
-    /// The approver, if the policy that judges the commit is known.
+    /// The approver's identity, if the policy that judges the commit is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     identity: Option<String>,
-    /// The effect on the commit, if that is known.
+    /// The approval's effect on the commit, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     effect: Option<Effect>,
-    /// The first commit before it that isn't accepted and so holds it.
+    /// The first earlier commit that isn't accepted and so blocks this commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_by: Option<String>,
     push: String,
@@ -173,7 +173,7 @@ impl Approve {
         Ok(Exit::OK)
     }
 
-    /// Asks the user, or fails where nobody can be asked.
+    /// Asks the user for confirmation. Fails if there is no terminal.
     fn confirm(&self, commit: &str, shell: &Shell) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
@@ -203,7 +203,7 @@ impl Approve {
         .hint("to approve it anyway, add --signed-by-revoked"))
     }
 
-    /// The tag's name.
+    /// Returns the tag's name.
     fn tag(
         &self,
         git: &Git,
@@ -229,12 +229,13 @@ impl Approve {
             ))
             .hint("or create another one with --id"));
         }
-        // Anybody can predict the name, and a pushed tag stays.
+        // The name is predictable, so somebody else may have pushed a tag with it, and pushed tags can't be
+        // removed.
         git.free_tag(&tag)
     }
 }
 
-/// The tag's message: it states exactly what was shown.
+/// Returns the tag's message, which names exactly the commits that were shown.
 fn message(shown: &ShownCommits, scope: &Scope, policy: &Policy, commit: &str) -> String {
     let base = scope.base.map(|base| format!("Approve-Base: {base}\n"));
     format!(
@@ -246,7 +247,7 @@ fn message(shown: &ShownCommits, scope: &Scope, policy: &Policy, commit: &str) -
     )
 }
 
-/// Returns the policy and the revoked keys that identify the signers of a scope's commits.
+/// Returns the policy and the revoked keys, which are needed to identify the signers of a scope's commits.
 fn known_keys(
     repository: &Repository,
     git: &Git,
@@ -258,7 +259,7 @@ fn known_keys(
     let server = repository.resolve(&server).ok();
     let on = scope.base.or(server).unwrap_or(commit);
     let now = Timestamp::now();
-    // A revoke/ tag may stand on a commit that came to the branch later.
+    // A revoke/ tag may point to a commit that came to the branch later.
     let revoked = [Some(on), server]
         .into_iter()
         .flatten()
@@ -271,8 +272,8 @@ fn known_keys(
     }
 }
 
-/// Creates a signed tag. Some versions of git report that they can't sign, create the tag without a signature
-/// and exit with 0; such a tag is deleted.
+/// Creates a signed tag. If signing fails, some versions of git report it, but create the tag without a
+/// signature and exit with 0. Such a tag is deleted.
 fn sign(git: &Git, tag: &str, message: &str, commit: &str) -> Result<(), Failure> {
     let hint = "set the key that git signs with, in the format `gpg.format` (openpgp or ssh): git config --global user.signingkey KEY";
     git.run(&[
@@ -297,7 +298,8 @@ fn sign(git: &Git, tag: &str, message: &str, commit: &str) -> Result<(), Failure
     Err(Failure::new("git created the approval without a signature, so it was deleted").hint(hint))
 }
 
-/// The identity that made such a tag of the commit, if the policy that judges the commit knows it.
+/// Returns the identity that signed an approval tag of the commit, if the policy that judges the commit has
+/// it.
 fn approver(repository: &Repository, commit: &str, tag: &str) -> Option<String> {
     let name = format!("refs/tags/{tag}");
     if repository.resolve(&name).ok()?.to_string() != commit {
@@ -314,7 +316,7 @@ fn approver(repository: &Repository, commit: &str, tag: &str) -> Option<String> 
     Some(identity.name.clone())
 }
 
-/// The policy of a commit: the repository and the branch that it names never change.
+/// Returns the policy of a commit. The repository and the branch in it are the same in every commit's policy.
 fn policy_of(git: &Git, commit: &str) -> Result<Policy, Failure> {
     let text = git.blob(&format!("{commit}:{POLICY_PATH}")).map_err(|_| {
         Failure::new(format!(
@@ -331,7 +333,7 @@ fn policy_of(git: &Git, commit: &str) -> Result<Policy, Failure> {
     })
 }
 
-/// A tag's last part that two approvers of one commit don't share.
+/// Returns the default for the last part of a tag's name. It differs between approvers of the same commit.
 fn default_id(git: &Git, commit: &str) -> Result<String, Failure> {
     let who = git
         .try_ask(&["config", "user.email"])

@@ -64,8 +64,8 @@ impl Check {
     }
 }
 
-/// Checks the manifests and the policy of a commit, for the pre-push hook. Somebody who is locked out holds up
-/// nobody else's push: the server would accept it.
+/// Checks the manifests and the policy of a commit, for the pre-push hook. Ignores identities that have no
+/// key that can sign, because the server would accept the push.
 pub(super) fn commit(repository: &Repository, commit: &Oid, shell: &Shell) -> Result<(), Failure> {
     let workspace = Workspace::of_commit(repository, commit)?;
     let counts = |found: &&Diagnostic| found.is_error() && found.code != IDENTITY_LOCKED_OUT;
@@ -86,7 +86,8 @@ pub(super) fn commit(repository: &Repository, commit: &Oid, shell: &Shell) -> Re
     )
 }
 
-/// Warns of files that are too large to be read: nobody uses them yet, and they can't leave the history again.
+/// Warns of files that are too large to be read. No host uses them yet, but after a push nobody can remove
+/// them from the history.
 fn warn_of_large_files(workspace: &Workspace, shell: &Shell) {
     let all = workspace.diagnostics.iter();
     let large: Vec<_> = all

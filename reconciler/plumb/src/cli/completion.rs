@@ -15,7 +15,7 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// `command` is the whole command line.
+    /// Prints the script. `command` describes the whole command line.
     pub(super) fn run(self, mut command: clap::Command, shell: &Shell) -> Result<Exit, Failure> {
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut command, "plumb", &mut text);

@@ -67,7 +67,7 @@ async fn serve(
     take_over: TakeOver,
 ) -> Result<Exit, Failure> {
     let mut stops = StopSignals::new()?;
-    // Refuse to start: a key whose revocation can't be read would keep its authority.
+    // Refuse to start without the revoked keys: otherwise a revoked key would keep its authority.
     read_revoked(&revoked).map_err(|message| {
         Failure::new(message).hint("write fingerprints, one per line, or one certificate or public key into each file there; docs/trust.md has an example")
     })?;
@@ -209,7 +209,7 @@ fn settings(config: &Config, take_over: TakeOver) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// The routes that only the controller's configuration can open.
+/// Returns the routes that don't use SSH. Only the controller's configuration can set them.
 fn routes(config: &Config) -> BTreeMap<plumb_api::HostName, Route> {
     let local = config.local.iter().map(|host| (host.clone(), Route::Local));
     let sandboxes = config

@@ -136,11 +136,11 @@ pub(super) fn conditions(conditions: &Conditions, now: jiff::Timestamp, palette:
     table
 }
 
-/// Writes the details and the way out of each condition that has any; two that say the same are told once.
+/// Writes the detail and the hint of each condition that has any. Equal messages are written once.
 pub(super) fn details(out: &mut String, conditions: &Conditions, palette: Palette) {
     let mut told: Vec<&Message> = Vec::new();
     let is_drift = |condition: &&Condition| condition.kind == ConditionType::Drifted;
-    // The drift is told under its own name, which says what `-` and `+` are.
+    // Show the drift under its own heading, which explains `-` and `+`.
     let drift_first = conditions.iter().filter(is_drift);
     for condition in drift_first.chain(conditions.iter()) {
         let message = &condition.message;
@@ -179,7 +179,7 @@ pub(super) fn newest(events: &[Event], now: jiff::Timestamp, palette: Palette) -
     table
 }
 
-/// Shows every resource that fails, waits or can't be given back, each with its cause and the way out.
+/// Shows every resource that fails, waits or can't be given back, each with its cause and a hint.
 fn resources(status: &HostStatus, palette: Palette, now: jiff::Timestamp) -> String {
     let mut out = String::new();
     let mut detail = |title: &str, rows: Vec<(String, Vec<String>)>| {

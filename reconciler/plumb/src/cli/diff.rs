@@ -75,9 +75,9 @@ struct HostDifference {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum HostChange {
-    /// Its manifest was removed: the host is left as it is and no longer driven.
+    /// The host's manifest was removed. Plumb leaves the host as it is and no longer drives it.
     Leaves,
-    /// It had another name.
+    /// The host had this name before.
     RenamedFrom(HostName),
 }
 
@@ -171,7 +171,7 @@ impl Diff {
     }
 }
 
-/// Maps the new name of each renamed host to its old one. As in the controller, `formerly` names it.
+/// Maps the new name of each renamed host to its old name, which `formerly` gives, as in the controller.
 fn renamed<'a>(
     old: &'a BTreeMap<HostName, HostResult>,
     new: &'a BTreeMap<HostName, HostResult>,
@@ -193,7 +193,7 @@ fn renamed<'a>(
     renamed
 }
 
-/// The resources of a rendered host, by address.
+/// Returns the resources of a rendered host, by address.
 fn specs(host: &Value) -> BTreeMap<String, Value> {
     let types = host["resources"].as_object().into_iter().flatten();
     types
@@ -271,7 +271,7 @@ fn changes(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) ->
     changes
 }
 
-/// JSON Patch (RFC 6902) over the fields of two specs.
+/// Returns the JSON Patch (RFC 6902) from one spec to the other.
 fn patch(was: &Value, will: &Value) -> Vec<Value> {
     let empty = serde_json::Map::new();
     let (was, will) = (

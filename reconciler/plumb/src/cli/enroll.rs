@@ -166,7 +166,7 @@ impl Enroll {
         Ok(Some(old))
     }
 
-    /// Warns of arguments that differ from an existing manifest: only its `hostKeys` are written.
+    /// Warns of arguments that differ from an existing manifest, because only its `hostKeys` are changed.
     fn warn_of_differences(&self, labels: &[(&str, &str)], shell: &Shell) {
         let Ok(workspace) = Workspace::of_folder(self.folder.path()) else {
             return;
@@ -257,7 +257,8 @@ impl Enroll {
         }
     }
 
-    /// Asks the machine for its architecture, if we can log in already. If not, the controller asks later.
+    /// Requests the machine's architecture if the user can already log in. Otherwise the controller does this
+    /// later.
     async fn ask_arch(
         &self,
         connector: &Connector,

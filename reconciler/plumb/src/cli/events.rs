@@ -25,7 +25,7 @@ pub(super) struct Events {
     controller: ControllerAddress,
 }
 
-/// Returns what belongs to a message beside its headline, for one cell.
+/// Returns the detail and the hint of a message, for one cell.
 fn rest(message: &Message) -> String {
     let parts = [message.detail(), message.hint()];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")

@@ -64,7 +64,7 @@ impl Explain {
         }
         let repository = match repository_of(self.folder.path()) {
             Ok(repository) => repository,
-            // `HEAD` can only mean a commit, so report the repository that is missing.
+            // `HEAD` can only mean a commit, so report why the repository can't be opened.
             Err(error) if self.what.starts_with("HEAD") => return Err(error.into()),
             Err(_) => return Err(self.unknown()),
         };
@@ -93,8 +93,8 @@ impl Explain {
         Ok(Exit::OK)
     }
 
-    /// Judges a commit by the policy of the one before it. Commits on top of it are judged too, because an
-    /// approval of a later commit may span it.
+    /// Verifies a commit by its parent's policy. Later commits are verified too, because an approval of a
+    /// later commit may cover this one.
     fn commit(repository: &Repository, commit: Oid, shell: &Shell) -> Result<Exit, Failure> {
         let parent = parent_of(repository, commit)?;
         let tags = repository.tags()?;
@@ -114,7 +114,7 @@ impl Explain {
                 .first()
                 .is_some_and(|step| step.commit == commit)
         };
-        // Commits on top of it: here, or on the server if HEAD is behind.
+        // Find the commits on top of it: here, or on the server's branch if HEAD is behind.
         let above = [
             repository.resolve("HEAD").ok(),
             server_head(repository, &parent),
@@ -127,9 +127,10 @@ impl Explain {
         let (newest, mut outcome) =
             above.unwrap_or_else(|| (commit, judge(parent, FloorSource::Accepted, commit)));
         outcome.steps.truncate(1);
-        // A commit that isn't accepted holds every later one, however good it is.
+        // A commit that isn't accepted blocks every later one, however good that is.
         let before = before(repository, &tags, commit, newest);
-        // A commit that was accepted in its time stays accepted, however it would be judged as new.
+        // A commit that was accepted in its time stays accepted, even if it would be rejected as a new
+        // commit.
         let mut today = None;
         if let Some(head) = known_head(repository, &parent, &before, newest)
             && let Some(live) = outcome.steps.first()
@@ -210,10 +211,10 @@ impl Explain {
     }
 }
 
-/// The commit whose policy judges this one.
+/// Returns the commit whose policy judges this one: its first parent.
 ///
 /// # Errors
-/// Fails if there is none, or none in this clone.
+/// Fails if the commit has no parent, or the parent isn't in this clone.
 fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
     let unread = || format!("cannot read {}", commit.short());
     let raw = repository
@@ -252,8 +253,9 @@ fn parent_of(repository: &Repository, commit: Oid) -> Result<Oid, Failure> {
     })
 }
 
-/// The newest commit that has already arrived: the server's, as far as it was fetched, or, without one, such as
-/// on the server itself, the one that was judged from the introduction.
+/// Returns the newest commit that has already arrived: the tip of the server's branch as of the last fetch.
+/// If nothing was fetched, as on the server itself, returns `newest`. Returns `None` if an earlier commit
+/// blocks it, or if nothing is known about earlier commits and nothing was fetched.
 fn known_head(
     repository: &Repository,
     parent: &Oid,
@@ -268,7 +270,7 @@ fn known_head(
     }
 }
 
-/// Lists the place that each field comes from, the deciding one first.
+/// Lists the places that set each field, the deciding place first.
 fn describe(explained: &Explanation, palette: Palette) -> String {
     let mut out = String::new();
     let _ = writeln!(

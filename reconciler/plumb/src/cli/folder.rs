@@ -1,5 +1,5 @@
-//! The repository's folder on a command line: `-C DIR` for every command. Those that took a folder as their
-//! first word still do.
+//! The repository's folder on a command line: `-C DIR` for every command. Commands that took the folder as
+//! their first word in earlier versions still accept it.
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,8 @@ impl RepositoryFolder {
         self.named.as_deref().unwrap_or(Path::new("."))
     }
 
-    /// Splits words into the folder and host names. Without `-C` the first word is the folder if it looks like
-    /// one.
+    /// Splits words into the folder and host names. Without `-C`, the first word is the folder if it looks
+    /// like a path or names a fleet's folder.
     pub(super) fn and_hosts(&self, mut words: Vec<String>) -> (PathBuf, Vec<String>) {
         if let Some(named) = &self.named {
             return (named.clone(), words);

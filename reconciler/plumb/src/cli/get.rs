@@ -219,7 +219,7 @@ fn hosts_table(hosts: &[HostObject], fleet: &Fleet, format: Format, palette: Pal
     text
 }
 
-/// Returns the headline of the most serious condition, in a table cut to 72 characters.
+/// Returns the headline of the most serious condition. In a table it is cut to 72 characters.
 fn why(host: &HostObject, format: Format) -> String {
     let message = worst(&host.status.conditions).map_or("", |worst| worst.message.headline());
     match format {
@@ -304,8 +304,8 @@ fn revisions_table(
     text
 }
 
-/// Appends the source's failed conditions and the revoked keys. A held commit's reasons are shown with the
-/// commit, so `SourceVerified` is left out then.
+/// Appends the source's failed conditions and the revoked keys. If a commit blocks the branch, its reasons
+/// are shown with the commit, so `SourceVerified` is left out.
 fn describe_source(text: &mut String, source: &Source, palette: Palette) {
     use std::fmt::Write as _;
     let conditions: Vec<Condition> = source.conditions.clone().into();
@@ -336,7 +336,7 @@ fn describe_source(text: &mut String, source: &Source, palette: Palette) {
     }
 }
 
-/// Returns the hint for the commit that holds the branch.
+/// Returns the hint for the commit that blocks the branch.
 fn hint_of(held: &Held, source: &Source) -> Option<Hint> {
     let reference = &source.reference;
     let context = HintContext {

@@ -1,4 +1,4 @@
-//! Implements the git hooks; the shims in `hooks/` have no logic.
+//! Implements the git hooks. The scripts in `hooks/` only call this program.
 
 mod accepted_state;
 mod bounds;
@@ -94,8 +94,8 @@ impl Hook {
             HookKind::PrePush { remote: _ } => pre_push::pre_push(shell),
             HookKind::CommitMsg { file } => commit_msg(&file),
             HookKind::PrepareCommitMsg { file, source } => {
-                // If the message is yet to be written, our line would hide from git that it is empty. After
-                // an editor, git runs `commit-msg` anyway.
+                // If the user has yet to write the message, don't add the line: git would no longer see that
+                // the message is empty. After the editor, git runs `commit-msg` anyway.
                 match (source.first().map(String::as_str), Editor::of_git()) {
                     (Some("message" | "commit"), Editor::None) => commit_msg(&file),
                     _ => Ok(Exit::OK),
@@ -105,7 +105,7 @@ impl Hook {
     }
 }
 
-/// The editor that git opens for the message.
+/// The editor that git opens for the message, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Editor {
     Any,
@@ -146,7 +146,7 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
         _ => Cleanup::Keeps(comment),
     };
     if message::is_empty(&text, cleanup) {
-        // Git aborts the commit, as it should.
+        // The message is empty, so git aborts the commit.
         return Ok(Exit::OK);
     }
     let meant = format!("{} {}", policy.repository, policy.reference);
@@ -157,7 +157,8 @@ fn commit_msg(file: &Path) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-/// Finds the branch that a commit is made on. During a rebase, `HEAD` is detached and git's files name it.
+/// Finds the branch that a commit is made on. During a rebase `HEAD` is detached, and the files of the rebase
+/// name the branch.
 fn branch(git: &Git) -> Option<String> {
     git.try_ask(&["symbolic-ref", "--quiet", "HEAD"])
         .or_else(|| {

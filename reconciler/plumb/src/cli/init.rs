@@ -158,8 +158,8 @@ impl Init {
             .map_err(|failure| failure.hint("name it with --name"))
     }
 
-    /// Makes the folder a git repository of its own, even inside another one, because each of the fleet's
-    /// commits is judged.
+    /// Creates a git repository in the folder, even if the folder is inside another repository: every commit
+    /// of the fleet's repository is verified, so it can't be shared.
     fn own_repository(&self, git: &Git, branch: &str, shell: &Shell) -> Result<(), Failure> {
         if self.dir.join(".git").exists() {
             let head = git.try_ask(&["symbolic-ref", "--quiet", "HEAD"]);

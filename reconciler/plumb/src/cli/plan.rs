@@ -29,7 +29,7 @@ use crate::report::{Exit, Failure, render_diagnostics};
 use crate::runtime::block_on;
 use crate::workspace::Workspace;
 
-/// The number of hosts that are observed at once.
+/// Maximum number of hosts that are observed at the same time.
 const AT_ONCE: usize = 64;
 
 /// Observe hosts and show what would change on each

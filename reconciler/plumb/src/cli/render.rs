@@ -103,7 +103,7 @@ fn text(rendered: &Value, palette: Palette) -> String {
     out
 }
 
-/// Renders a spec one field per line, with texts as they would stand in a file.
+/// Renders a spec with one field per line. Texts look as they would in a file.
 pub(super) fn fields(spec: &Value) -> String {
     let mut text = String::new();
     for (field, value) in spec.as_object().into_iter().flatten() {

@@ -86,8 +86,8 @@ pub(super) fn select_names<R>(
         .collect())
 }
 
-/// Selects hosts as [`select`] does, but fails if a selector matches none: the controller takes an empty list
-/// for all hosts.
+/// Selects hosts as [`select`] does, but fails if a selector matches no host: to the controller, an empty
+/// list means all hosts.
 pub(super) fn select_some<'a>(
     selection: &Selection,
     hosts: &'a HostList,

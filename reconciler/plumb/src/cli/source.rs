@@ -73,7 +73,7 @@ struct Described<'a> {
     events: &'a [Event],
 }
 
-/// Prints all that is known of the source: its conditions and the events that are of no host.
+/// Prints all that is known of the source: its conditions, and the events that don't belong to a host.
 pub(super) fn describe(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
     let client = controller.client()?;
     let (fleet, mut events) =

@@ -132,7 +132,7 @@ impl Verify {
         })
     }
 
-    /// Warns that the server's branch has commits that weren't judged here.
+    /// Warns that the server's branch has commits that weren't verified here.
     fn warn(&self, repository: &Repository, head: Oid, left: Option<Divergence>, shell: &Shell) {
         if let Some(left) = left {
             if left.kind == DivergenceKind::Beside {
@@ -160,7 +160,7 @@ impl Verify {
         }
     }
 
-    /// The floor, the head, and who named the floor.
+    /// Returns the floor, the head, and the source of the floor.
     fn range_ends(&self, repository: &Repository) -> Result<(Oid, Oid, FloorSource), Failure> {
         let (floor, head, source) = match &self.range {
             Some(range) => {
@@ -190,8 +190,8 @@ impl Verify {
     }
 }
 
-/// Refuses a head that equals its own floor, the upstream branch: it would be called accepted although
-/// nothing was judged.
+/// Fails if the floor is the upstream branch and equals the head: the head would be reported as accepted
+/// although nothing was verified.
 fn require_commits_to_judge(floor: Oid, source: FloorSource, head: Oid) -> Result<(), Failure> {
     if source != FloorSource::Upstream || floor != head {
         return Ok(());
@@ -204,7 +204,7 @@ fn require_commits_to_judge(floor: Oid, source: FloorSource, head: Oid) -> Resul
     .hint("or name a floor: plumb verify FLOOR..HEAD"))
 }
 
-/// The JSON form of a range that can't be judged, because its floor isn't on the head's branch.
+/// The JSON form of a range that can't be verified because its floor isn't on the head's branch.
 #[derive(Serialize)]
 struct Unjudged<'o> {
     verdict: &'static str,
@@ -220,7 +220,7 @@ struct VerifyProgress {
     shown: Cell<bool>,
 }
 
-/// The shortest range with a bar: shorter ones end before anybody could read it.
+/// Minimum number of commits for a progress bar. A shorter range is done before anybody could read the bar.
 const LONG: usize = 2_000;
 
 impl VerifyProgress {

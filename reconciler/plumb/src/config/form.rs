@@ -1,9 +1,9 @@
-//! Hints on the form of the configuration's fields: a decoder's general message about a type misleads where
-//! only one form is right.
+//! Adds hints to errors about the form of the configuration's fields. The decoder's message names a type,
+//! which misleads if a field has only one valid form.
 
 use plumb_document::{Diagnostic, Entry, Node, codes};
 
-/// The form of each field that isn't plain text.
+/// A hint with the valid form of each field that isn't plain text, by the field's name.
 const FORMS: &[(&str, &str)] = &[
     (
         "source",
@@ -26,7 +26,7 @@ const FORMS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Gives each error about a field's form a hint with the right form.
+/// Adds a hint with the valid form to each error about a field's form.
 pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
     let Some(spec) = document.get("spec").and_then(Node::as_map) else {
         return;
@@ -64,7 +64,7 @@ pub(super) fn explain(document: &Node, diagnostics: &mut [Diagnostic]) {
     }
 }
 
-/// True if a diagnostic's place is within a field or its value.
+/// True if a diagnostic points into a field or its value.
 fn is_within(diagnostic: &Diagnostic, field: &Entry) -> bool {
     let (from, to) = (field.key.span.bytes().start, field.value.span.bytes().end);
     (from..=to).contains(&diagnostic.span.bytes().start)

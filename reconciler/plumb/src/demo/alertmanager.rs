@@ -1,5 +1,5 @@
-//! The real Alertmanager, if it is installed: the demonstration looks for each alert in it and in our
-//! receiver.
+//! Runs the real Alertmanager if it is installed. The demonstration checks each alert both there and in its
+//! own receiver.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,10 +11,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::report::{Failure, OrFail as _};
 
-/// The program's names in distributions.
+/// Names of Alertmanager's program in distributions.
 const NAMES: [&str; 2] = ["prometheus-alertmanager", "alertmanager"];
 
-/// The longest time that it may take to start.
+/// Maximum time to wait until Alertmanager has started.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running Alertmanager. Dropping this kills it.

@@ -6,7 +6,7 @@ use crate::report::Failure;
 
 use super::keys::DemoSigner;
 
-/// Renders the policy: two groups, and a path that needs one identity of each.
+/// Renders the policy: it has two groups, and one path needs a signature from each of them.
 pub(super) fn policy(
     repository: &str,
     alice: &DemoSigner,
@@ -149,7 +149,7 @@ spec:
     )
 }
 
-/// Replaces one text in a manifest by another. Fails if it isn't there.
+/// Replaces `from` in a manifest by `to`. Fails if the manifest doesn't contain `from`.
 pub(super) fn edited(text: &str, from: &str, to: &str) -> Result<String, Failure> {
     if text.contains(from) {
         Ok(text.replace(from, to))

@@ -4,7 +4,7 @@ use plumb_adapters::git::sign::{OpenPgpSigner, SignError, Signer, SshSigner};
 
 use crate::report::{Failure, OrFail as _};
 
-/// A signer.
+/// A person of the demonstration, with a private key.
 pub(super) struct DemoSigner {
     pub(super) name: &'static str,
     key: SigningKey,
@@ -36,7 +36,7 @@ impl DemoSigner {
         })
     }
 
-    /// The kind of key, for people.
+    /// Returns the name of the key's type, for the output.
     pub(super) fn kind(&self) -> &'static str {
         match self.key {
             SigningKey::Ssh(_) => "SSH",
@@ -44,7 +44,7 @@ impl DemoSigner {
         }
     }
 
-    /// The path and text of the public key's file under `trust/keys/`.
+    /// Returns the path and text of the public key's file under `trust/keys/`.
     pub(super) fn file(&self) -> Result<(String, String), Failure> {
         let (ending, text) = match &self.key {
             SigningKey::Ssh(key) => ("pub", key.public()),
@@ -54,7 +54,7 @@ impl DemoSigner {
         Ok((format!("trust/keys/{}.{ending}", self.name), text))
     }
 
-    /// Renders the key as a policy names it.
+    /// Renders the key as it is written in a policy.
     pub(super) fn policy_form(&self) -> String {
         match &self.key {
             SigningKey::Ssh(key) => format!("{{ssh: \"{}\"}}", key.fingerprint()),

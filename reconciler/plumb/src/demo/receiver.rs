@@ -1,4 +1,4 @@
-//! Receives alerts in Alertmanager's place (`POST /api/v2/alerts`) and keeps the newest form of each.
+//! Acts as Alertmanager: receives alerts (`POST /api/v2/alerts`) and stores the newest version of each.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,21 +16,21 @@ use crate::report::{Failure, OrFail as _};
 
 type AlertLabels = BTreeMap<String, String>;
 
-/// Every received alert, in its newest form.
+/// The newest version of each received alert.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReceivedAlerts(Arc<Mutex<BTreeMap<AlertLabels, Alert>>>);
 
 /// The state of an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AlertPhase {
-    /// It fires.
+    /// The alert fires.
     Firing,
-    /// It fired and was resolved.
+    /// The alert fired and was resolved.
     Resolved,
 }
 
 impl ReceivedAlerts {
-    /// Finds the newest alert of a name and, if one is given, of a host.
+    /// Finds the newest alert with this name and, if one is given, this host.
     pub(super) fn find(&self, name: &str, host: Option<&str>) -> Option<(Alert, AlertPhase)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is = |labels: &AlertLabels| {
@@ -58,7 +58,7 @@ impl ReceivedAlerts {
     }
 }
 
-/// Listens on the loopback until the program ends, and returns the address.
+/// Starts to listen on the loopback interface, until the program ends. Returns the address.
 pub(super) async fn start(received: ReceivedAlerts) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await

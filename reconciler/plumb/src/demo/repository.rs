@@ -1,5 +1,5 @@
-//! The demonstration's repositories: a bare one with our hooks, and a working one. This process makes and
-//! signs the commits and tags. The user's own git configuration stays out.
+//! The demonstration's git repositories: a bare one with Plumb's hooks, and one with a working tree. This
+//! process creates and signs the commits and tags. The user's git configuration isn't used.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -36,7 +36,7 @@ pub(super) struct PushResult {
 }
 
 impl DemoRepository {
-    /// Creates both, with our hooks in the bare one.
+    /// Creates both repositories, and installs Plumb's hooks in the bare one.
     pub(super) fn new(folder: &Path, program: &Path, socket: &Path) -> Result<Self, Failure> {
         let repository = Self {
             bare: folder.join("fleet.git"),
@@ -68,17 +68,17 @@ impl DemoRepository {
         Ok(repository)
     }
 
-    /// The bare repository's folder.
+    /// Returns the bare repository's folder.
     pub(super) fn bare(&self) -> &Path {
         &self.bare
     }
 
-    /// The working folder.
+    /// Returns the folder of the working tree.
     pub(super) fn work(&self) -> &Path {
         &self.work
     }
 
-    /// Configures the introduction that the hooks use.
+    /// Sets `plumb.introduction`, the root of trust that the hooks use.
     pub(super) fn introduce(&self, commit: &str) -> Result<(), Failure> {
         self.git(&self.bare, &["config", "plumb.introduction", commit])
             .map(drop)
@@ -148,13 +148,13 @@ impl DemoRepository {
         Writer::open(&self.work.join(".git")).or_fail(|| "cannot write the repository".to_owned())
     }
 
-    /// Sets the working branch back.
+    /// Resets the working branch to a commit.
     pub(super) fn reset(&self, commit: &str) -> Result<(), Failure> {
         self.git(&self.work, &["reset", "--quiet", "--hard", commit])
             .map(drop)
     }
 
-    /// Pushes refs as anyone would; the hooks judge them.
+    /// Pushes refs with git, so that the hooks verify the push.
     pub(super) fn push(&self, what: &[&str]) -> Result<PushResult, Failure> {
         let output = self
             .command(
@@ -169,8 +169,8 @@ impl DemoRepository {
         })
     }
 
-    /// Puts the working branch into the bare repository past its hooks, as somebody with access to the git
-    /// server could.
+    /// Copies the working branch into the bare repository without running its hooks, as somebody with access
+    /// to the git server could.
     pub(super) fn push_past_hooks(&self) -> Result<(), Failure> {
         let work = path(&self.work);
         self.git(
@@ -197,7 +197,8 @@ impl DemoRepository {
         }
     }
 
-    /// Prepares git with a home of its own. The hooks find this program by `PLUMB`.
+    /// Prepares a git command with its own home folder. The environment variable `PLUMB` tells the hooks the
+    /// path of this program.
     fn command(&self, folder: &Path, args: &[&str]) -> Command {
         let mut command = Command::new("git");
         command

@@ -1,5 +1,5 @@
-//! The steps of the demonstration. Each acts and then checks the result in the hosts' files, at the receiver
-//! and in the controller's answers, never in the answers alone.
+//! The steps of the demonstration. Each step does something and then checks the result in the hosts' files
+//! and at the alert receiver, not only in the controller's answers.
 
 use std::time::{Duration, Instant};
 
@@ -343,7 +343,8 @@ async fn drift_reported(world: &mut World, story: &Story) -> Result<(), Failure>
 }
 
 async fn killed(world: &mut World, story: &Story) -> Result<(), Failure> {
-    // The kill must fall between two hosts. If the controller was faster, try again.
+    // Kill the controller after it has changed one host and before it changes the next. If the controller was
+    // faster, try again.
     for round in 1..=5 {
         let text = world.repository.read("profiles/base.yaml")?;
         let (from, _) = text

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use crate::output::{Paint, Palette};
 use crate::report::Failure;
 
-/// The longest time in which something must be observed.
+/// Maximum time to wait for an expected result.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The interval between observations.
+/// Delay between two checks for an expected result.
 const GLANCE: Duration = Duration::from_millis(20);
 
 /// Prints the story on stdout.

@@ -74,7 +74,7 @@ impl World {
         })
     }
 
-    /// The folder that stands for a host.
+    /// Returns the folder that acts as a host.
     pub(super) fn host_folder(&self, host: &str) -> PathBuf {
         self.folder.path().join("state/hosts").join(host)
     }
@@ -84,7 +84,7 @@ impl World {
         fs::read_to_string(self.host_folder(host).join(path.trim_start_matches('/'))).ok()
     }
 
-    /// Changes a host's file by hand, as somebody logged in there would.
+    /// Changes a file of a host as somebody who is logged in there would.
     pub(super) fn edit_by_hand(&self, host: &str, path: &str, text: &str) -> Result<(), Failure> {
         fs::write(
             self.host_folder(host).join(path.trim_start_matches('/')),
@@ -93,7 +93,7 @@ impl World {
         .or_fail(|| format!("cannot write {path} of {host}"))
     }
 
-    /// The path of the controller's configuration.
+    /// Returns the path of the controller's configuration.
     pub(super) fn config(&self) -> PathBuf {
         self.folder.path().join("controller.yaml")
     }
@@ -112,7 +112,7 @@ impl World {
             .or_fail(|| "cannot write the controller's configuration".to_owned())
     }
 
-    /// Starts the controller as a process of its own.
+    /// Starts the controller as a separate process.
     pub(super) fn start_controller(&mut self) -> Result<(), Failure> {
         let log = File::options()
             .create(true)
@@ -136,7 +136,7 @@ impl World {
         Ok(())
     }
 
-    /// Kills the controller with SIGKILL, as a lost machine would end it.
+    /// Kills the controller with SIGKILL, as if its machine had crashed.
     pub(super) async fn kill_controller(&mut self) -> Result<(), Failure> {
         if let Some(mut child) = self.controller.take() {
             child
@@ -147,7 +147,7 @@ impl World {
         Ok(())
     }
 
-    /// Runs another `plumb` and returns its output. Fails if that command fails.
+    /// Runs a `plumb` command as a separate process and returns its output. Fails if the command fails.
     pub(super) async fn ask(&self, args: &[&str]) -> Result<String, Failure> {
         let output = self
             .plumb()
@@ -175,7 +175,7 @@ impl World {
             .map_err(|failure| failure.render(crate::output::Palette::plain()))
     }
 
-    /// The last lines of the controller's log.
+    /// Returns the last lines of the controller's log.
     pub(super) fn log_tail(&self) -> String {
         let text = fs::read_to_string(self.log()).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
@@ -183,14 +183,14 @@ impl World {
         lines[from..].join("\n")
     }
 
-    /// Ends the controller as a service manager would, so that its agents end too.
+    /// Stops the controller with SIGTERM, as a service manager does, so that its agents stop too.
     pub(super) async fn close(mut self) {
         let Some(mut child) = self.controller.take() else {
             return;
         };
         if let Some(id) = child.id() {
             let mut kill = Command::new("kill");
-            // If the signal can't be sent, the kill below ends it.
+            // If the signal can't be sent, the kill below stops the controller.
             let _ = kill.arg("-TERM").arg(id.to_string()).status().await;
         }
         let patience = std::time::Duration::from_secs(5);
@@ -221,13 +221,13 @@ impl World {
         command
     }
 
-    /// The folder of the working repository, as text for a command line.
+    /// Returns the folder of the working repository, as text for a command line.
     pub(super) fn work(&self) -> String {
         Path::new(self.repository.work()).display().to_string()
     }
 }
 
-/// Returns a port of the loopback that was free a moment ago.
+/// Returns a free port on the loopback interface. Another program could take it before it is used.
 fn free_port() -> Result<u16, Failure> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())

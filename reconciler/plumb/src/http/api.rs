@@ -44,7 +44,7 @@ pub(super) fn private(view: Arc<dyn ControllerApi>) -> Router {
         .merge(public(view))
 }
 
-/// Adds headers that keep the page from loading, running or being framed by anything else, whatever a
+/// Adds headers that forbid the page to load anything, to run scripts or to be framed, whatever text a
 /// manifest puts into a name.
 async fn add_security_headers(mut response: Response) -> Response {
     const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

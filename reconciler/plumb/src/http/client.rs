@@ -102,7 +102,7 @@ impl Client {
     }
 }
 
-/// Returns the last of an error's causes, the one that a person can do something about.
+/// Returns the innermost cause of an error, which is the most useful one for people.
 fn root<'e>(error: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::error::Error + 'static) {
     let mut last = error;
     while let Some(next) = last.source() {

@@ -145,7 +145,7 @@ impl Collector for Snapshot {
     }
 }
 
-/// Groups series by the name of their metric, as the text form needs them.
+/// Groups series by the name of their metric, as the text format requires.
 fn by_name<T>(all: &[T], name: impl Fn(&T) -> &'static str) -> BTreeMap<&'static str, Vec<&T>> {
     let mut grouped: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for one in all {
@@ -173,7 +173,8 @@ fn labels(labels: &BTreeMap<&'static str, String>) -> MetricLabels {
         .collect()
 }
 
-/// The count of each bucket, the last one unbounded; the encoder makes them cumulative.
+/// Returns the upper bound and the count of each bucket. The last bucket has no upper bound. The encoder
+/// makes the counts cumulative.
 fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
     let below: u64 = histogram.buckets.iter().sum();
     let bounded = BOUNDS.into_iter().zip(histogram.buckets.iter().copied());

@@ -1,8 +1,9 @@
-//! The host names under which the page may be requested.
+//! Checks the host names in requests for the page.
 //!
-//! A malicious page can make its own name resolve to this machine (DNS rebinding) and then read what is here
-//! as if it were its own; only the `Host` header gives it away. So a request for any unknown name is refused.
-//! An address can't be rebound, so the listening address and the loopback are always accepted.
+//! A malicious website can make its own host name resolve to this machine (DNS rebinding). The browser then
+//! lets the website read the controller's page, and only the `Host` header of the requests shows it. So the
+//! server refuses requests for unknown host names. An IP address can't be rebound, so the listening address
+//! and the loopback addresses are always accepted.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-/// The accepted names.
+/// The accepted host names.
 #[derive(Debug, Clone)]
 pub(super) struct AllowedHosts {
     listen: IpAddr,
@@ -20,7 +21,7 @@ pub(super) struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// Collects the names of a listener. `url` is the page's configured address, if there is one.
+    /// Collects the host names of a listener. `url` is the page's configured address, if there is one.
     pub(super) fn new(listen: SocketAddr, url: Option<&str>) -> Self {
         let uri: Option<Uri> = url.and_then(|url| url.parse().ok());
         Self {
@@ -61,8 +62,8 @@ impl AllowedHosts {
     }
 }
 
-/// Returns the host that a request is for, without the port, or `None` if the request doesn't name exactly
-/// one.
+/// Returns the host name that a request is for, without the port. Returns `None` if the request doesn't name
+/// exactly one host.
 fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     let mut all = headers.get_all(header::HOST).iter();
     let (first, more) = (all.next(), all.next());
@@ -82,7 +83,7 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     match (uri.host(), header) {
         (None, Some(header)) => Some(header.host().to_owned()),
         (Some(host), None) => Some(host.to_owned()),
-        // Proxies send both; they must agree.
+        // Proxies send both the URI's host and the header; the two must agree.
         (Some(host), Some(header)) => {
             (header.host().eq_ignore_ascii_case(host)).then(|| host.to_owned())
         }
@@ -90,7 +91,7 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<String> {
     }
 }
 
-/// Refuses requests for other names.
+/// Refuses requests for host names that aren't accepted.
 pub(super) async fn check(
     State(names): State<AllowedHosts>,
     request: Request,

@@ -14,8 +14,8 @@ use super::names::{self, AllowedHosts};
 use super::view::ControllerApi;
 use crate::report::{Failure, OrFail as _};
 
-/// The open sockets, on which nothing is served yet: a second controller fails here, before it has begun to
-/// work.
+/// The open sockets, before anything is served on them. The controller opens them before it starts to work,
+/// so that a second controller fails early.
 pub struct Listeners {
     unix: UnixListener,
     path: PathBuf,
@@ -23,11 +23,11 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Opens both. `url` is the page's address as people reach it: requests on TCP for any other name are
-    /// refused, except for addresses of this machine.
+    /// Opens both sockets. `url` is the page's public address: on TCP, requests for any other host name are
+    /// refused, except `localhost` and addresses of this machine.
     ///
     /// # Errors
-    /// Fails if one of them is in use or can't be opened.
+    /// Fails if a socket is in use or can't be opened.
     pub async fn open(
         socket: &Path,
         listen: Option<SocketAddr>,
@@ -52,7 +52,7 @@ impl Listeners {
         })
     }
 
-    /// The TCP address. If port 0 was configured, it has the port that the system chose.
+    /// Returns the TCP address. If port 0 was configured, it has the port that the system chose.
     pub fn address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|(tcp, _)| tcp.local_addr().ok())
     }
@@ -67,7 +67,8 @@ async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
             .or_fail(|| format!("cannot create the socket's folder {}", folder.display()))
             .map_err(|failure| failure.hint(SOCKET_HINT))?;
     }
-    // A socket file outlives a killed controller. If it answers, another controller runs.
+    // The socket file remains after a controller was killed. If something answers on it, another controller
+    // is running.
     if tokio::net::UnixStream::connect(path).await.is_ok() {
         return Err(
             Failure::new(format!("another controller listens on {shown}"))
@@ -90,7 +91,7 @@ async fn open_unix(path: &Path) -> Result<UnixListener, Failure> {
     Ok(listener)
 }
 
-/// Serves until `stop` becomes true; open requests are finished.
+/// Serves until `stop` becomes true, and then finishes the open requests.
 ///
 /// # Errors
 /// Fails if a listener fails.
@@ -114,7 +115,8 @@ pub async fn serve(
         }
         None => unix.await,
     };
-    // The next controller would remove the file too, but until then the CLI can tell that none runs.
+    // Without the file, the CLI can tell that no controller is running. The next controller would remove it
+    // too.
     let _ = std::fs::remove_file(listeners.path);
     result
 }

@@ -1,4 +1,4 @@
-//! The queries and commands of a controller, and their wire form.
+//! The queries and commands of a controller, and their JSON forms.
 
 use futures::future::BoxFuture;
 use plumb_api::{Address, HostName};
@@ -11,18 +11,18 @@ pub use plumb_core::view::{
     HostList, HostObject, RevisionView as Revision, RolloutView as Rollout, SourceView as Source,
 };
 
-/// A running controller, as HTTP sees it.
+/// The interface of a running controller that the HTTP server uses.
 pub trait ControllerApi: Send + Sync {
-    /// Returns its view of the fleet, all at one moment.
+    /// Returns the state of the fleet, all as of one moment.
     fn fleet(&self) -> BoxFuture<'_, Fleet>;
 
     /// Returns the newest events, oldest first; if a host is given, only that host's.
     fn events(&self, host: Option<HostName>) -> BoxFuture<'_, Vec<Event>>;
 
-    /// Returns its counters, gauges and histograms.
+    /// Returns the controller's counters, gauges and histograms.
     fn metrics(&self) -> MetricsSnapshot;
 
-    /// True if its store is open and it has read the source at least once.
+    /// True if the controller's store is open and the controller has read the source at least once.
     fn ready(&self) -> bool;
 
     /// Carries out a command.
@@ -50,7 +50,8 @@ pub enum ControllerCommand {
         /// The hosts.
         hosts: Vec<HostName>,
     },
-    /// Drop a host that git no longer has. Of a host that git has, drop only the record of its ledger.
+    /// Drop a host that is no longer in git. If the host is still in git, drop only the controller's record
+    /// of the host's ledger.
     Forget {
         /// The host.
         host: HostName,
@@ -60,18 +61,18 @@ pub enum ControllerCommand {
     },
 }
 
-/// The success of a command, which is done or begun.
+/// The answer to a command that is done, or that the controller has begun to carry out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CommandResult {
-    /// A sentence about it, without a full stop.
+    /// A sentence that describes the result, without a full stop.
     pub message: String,
     /// The affected hosts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostName>,
 }
 
-/// The refusal of a command.
+/// The answer to a command that the controller refuses.
 #[derive(Debug, Clone, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[error("{message}")]

@@ -8,7 +8,8 @@ use plumb_document::{Diagnostic, Severity, SourceMap, Span};
 
 use crate::palette::Palette;
 
-/// Renders every diagnostic with its snippet. Errors come last, because a terminal shows the end first.
+/// Renders every diagnostic with its snippet. Errors come last, because the end of the output stays visible
+/// in a terminal.
 pub fn render_diagnostics(all: &[Diagnostic], sources: &SourceMap, palette: Palette) -> String {
     let theme = if palette.is_plain() {
         GraphicalTheme::unicode_nocolor()
@@ -71,7 +72,7 @@ impl Snippet {
             }
         }
         let source = named(&diagnostic.span, sources);
-        // Without the file's text there is no snippet, so the message names the place.
+        // Without the file's text there is no snippet, so the message names file and line.
         let message = if source.is_some() {
             diagnostic.message.clone()
         } else {
@@ -113,7 +114,7 @@ impl Snippet {
 fn named(span: &Span, sources: &SourceMap) -> Option<NamedSource<String>> {
     sources
         .text(span.file())
-        // A line of an address shows its login.
+        // A line with a URL could show a login.
         .map(|text| NamedSource::new(&**span.file(), LoginUrl::mask(text)))
 }
 

@@ -1,31 +1,31 @@
-//! The filter of the page's hosts: a state, a label, or both. It is part of the page's address, so that it
-//! needs no script and no form.
+//! Filters the hosts on the page by state, by label, or by both. The filter is part of the page's URL, so the
+//! page needs no script and no form.
 
 use serde::Deserialize;
 
 use super::HostRow;
 
-/// The chosen hosts, from the page's address.
+/// The filter in the page's URL.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct HostFilter {
-    /// A state's word: `ready`, `drifted`.
+    /// The name of a state, such as `ready` or `drifted`.
     #[serde(default)]
     state: Option<String>,
-    /// A label: `site=home`.
+    /// A label, such as `site=home`.
     #[serde(default)]
     label: Option<String>,
 }
 
-/// A link that chooses hosts.
+/// A link to the page with another filter.
 pub(super) struct FilterLink {
     pub(super) text: String,
     pub(super) address: String,
-    /// True if the page shows exactly this choice.
+    /// True if the page currently uses this filter.
     pub(super) chosen: bool,
 }
 
 impl HostFilter {
-    /// Creates the filter of one label.
+    /// Creates a filter for one label.
     pub(super) fn of_label(label: String) -> Self {
         Self {
             state: None,
@@ -33,14 +33,14 @@ impl HostFilter {
         }
     }
 
-    /// True if a host is chosen.
+    /// True if the filter matches a host.
     pub(super) fn matches(&self, row: &HostRow<'_>) -> bool {
         let is_state = self.state.as_deref().is_none_or(|state| state == row.word);
         let has = |label: &str| row.labels.iter().any(|own| own.text == label);
         is_state && self.label.as_deref().is_none_or(has)
     }
 
-    /// Returns the address of the page with this filter.
+    /// Returns the URL of the page with this filter.
     pub(super) fn address(&self) -> String {
         let parts = [("state", &self.state), ("label", &self.label)];
         let parts: Vec<_> = parts
@@ -53,7 +53,8 @@ impl HostFilter {
         }
     }
 
-    /// Returns the links of the page: all hosts, and each state that a host is in, under the present label.
+    /// Returns the page's links: one for all hosts, and one for each state that a host is in. They keep the
+    /// current label.
     pub(super) fn links(&self, rows: &[HostRow<'_>]) -> Vec<FilterLink> {
         let mut states: Vec<(&str, usize)> = Vec::new();
         for row in rows {
@@ -82,7 +83,7 @@ impl HostFilter {
     }
 }
 
-/// Encodes a text for a query.
+/// Percent-encodes a text for a URL's query.
 fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -20,7 +20,7 @@ pub(crate) struct HostPage<'a> {
 /// A resource of a host, as its page shows it.
 struct ResourceRow {
     address: String,
-    /// The composite that it is a part of.
+    /// The composite that this resource is a part of, as `from ADDRESS`; empty if there is none.
     origin: String,
     tone: Tone,
     word: &'static str,
@@ -38,7 +38,8 @@ impl<'a> HostPage<'a> {
     }
 }
 
-/// Returns the resources that the newest accepted revision has for a host, those that aren't as desired first.
+/// Returns the resources of a host in the newest accepted revision. Resources that aren't as desired come
+/// first.
 fn resources(fleet: &Fleet, host: &HostObject) -> Vec<ResourceRow> {
     let troubled = troubled(&host.status);
     let Some(revision) = &fleet.loaded else {
@@ -64,7 +65,7 @@ fn resources(fleet: &Fleet, host: &HostObject) -> Vec<ResourceRow> {
     rows
 }
 
-/// Returns the state of a resource that no run complained of.
+/// Returns the state of a resource that the host's status doesn't name.
 fn calm(status: &HostStatus) -> (Tone, &'static str) {
     match status.last_success {
         Some(_) => (Tone::Good, "in sync"),
@@ -72,7 +73,7 @@ fn calm(status: &HostStatus) -> (Tone, &'static str) {
     }
 }
 
-/// Returns the states of the resources that a status names.
+/// Returns the states of the resources that the host's status names, because they differ, fail or wait.
 fn troubled(status: &HostStatus) -> BTreeMap<String, (Tone, &'static str)> {
     let mut all = BTreeMap::new();
     for address in &status.differing {

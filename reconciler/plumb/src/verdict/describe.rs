@@ -12,7 +12,7 @@ use super::hint::{HintContext, hint};
 use super::range::FloorSource;
 use crate::output::{Paint, Palette, one_of};
 
-/// The number of accepted commits that a brief description lists one by one.
+/// Maximum number of accepted commits that a brief description lists one by one.
 const LISTED: usize = 20;
 
 /// The amount of detail about accepted commits.
@@ -20,12 +20,12 @@ const LISTED: usize = 20;
 pub(crate) enum Verbosity {
     /// The verdict and the signers.
     Brief,
-    /// Everything that each commit needed and got.
+    /// The approvals that each commit needed and got.
     Full,
 }
 
 impl Verbosity {
-    /// The detail that the description needs.
+    /// Returns the detail that the verification must collect for the description.
     pub(crate) const fn detail(self) -> Detail {
         match self {
             Self::Brief => Detail::Newest(LISTED),
@@ -34,14 +34,14 @@ impl Verbosity {
     }
 }
 
-/// The longest text of a commit that is shown.
+/// Maximum number of characters of a commit's text in the output.
 const SHOWN: usize = 72;
 
-/// The number of paths that are listed under a reason.
+/// Maximum number of paths that are listed under a reason.
 const PATHS: usize = 5;
 
-/// Renders a commit's own text on one line. It may hold control characters that move the cursor or reverse
-/// the line.
+/// Renders text from a commit on one line. The text may contain control characters that move the cursor or
+/// reverse the line.
 fn shown(text: &str) -> String {
     text.chars()
         .filter(|c| !invisible(*c))
@@ -49,7 +49,7 @@ fn shown(text: &str) -> String {
         .collect()
 }
 
-/// Returns the first line of a commit's message. For display only, so that a malformed commit has one too.
+/// Returns the first line of a commit's message, even if the commit is malformed. Use it for display only.
 fn subject(repository: &Repository, commit: &Oid) -> String {
     let raw = repository
         .objects()
@@ -76,7 +76,7 @@ fn declared_emergency(repository: &Repository, commit: &Oid) -> Option<String> {
     (!why.is_empty()).then_some(why)
 }
 
-/// Describes a range that begins at an accepted commit.
+/// Describes the verdict on a range that begins at an accepted commit.
 pub(crate) fn describe(outcome: &Outcome, repository: &Repository, palette: Palette) -> String {
     let tip = outcome.steps.last().map(|step| step.commit);
     describe_with(
@@ -89,7 +89,7 @@ pub(crate) fn describe(outcome: &Outcome, repository: &Repository, palette: Pale
     )
 }
 
-/// Describes a range. `tip` is the newest commit of the branch that the range is a part of.
+/// Describes the verdict on a range. `tip` is the newest commit of the branch that the range is a part of.
 pub(crate) fn describe_with(
     outcome: &Outcome,
     repository: &Repository,
@@ -103,7 +103,7 @@ pub(crate) fn describe_with(
         describe_unjudged(&mut out, outcome, reason, repository, source, palette);
         return out;
     }
-    // If nothing was judged, the head of the text already has the range's reason.
+    // If no commit was verified, the beginning of the text already has the range's reason.
     if off_branch(outcome).is_none() {
         for reason in &outcome.reasons {
             describe_reason(&mut out, reason, None, palette);
@@ -186,7 +186,7 @@ fn describe_step(
     }
 }
 
-/// Describes what a commit needed, and who gave it.
+/// Describes the approvals that a commit needed, and who gave them.
 fn describe_needs(out: &mut String, step: &Step, palette: Palette) {
     for need in &step.needs {
         let have = match need.identities.as_slice() {
@@ -252,7 +252,7 @@ pub(crate) fn who_could(need: &NeedMet) -> String {
     }
 }
 
-/// Returns why no commit between the floor and the head was judged, if that is so.
+/// Returns the reason if no commit between the floor and the head was verified.
 fn off_branch(outcome: &Outcome) -> Option<&Reason> {
     let unjudged = match outcome.steps.as_slice() {
         [only] => !outcome.reasons.is_empty() && only.reasons == outcome.reasons[..1],
@@ -264,8 +264,8 @@ fn off_branch(outcome: &Outcome) -> Option<&Reason> {
         .filter(|reason| unjudged && reason.code.verdict() == Verdict::Reject)
 }
 
-/// Returns why nothing was judged, if the floor isn't on the head's branch. An accepted floor is right for
-/// certain, so there the head is wrong and is rejected.
+/// Returns the reason if nothing was verified because the floor isn't on the head's branch. Returns `None`
+/// for an accepted floor: such a floor is known to be right, so the head is wrong and is rejected.
 pub(crate) fn unjudged(outcome: &Outcome, source: FloorSource) -> Option<&Reason> {
     off_branch(outcome).filter(|_| source != FloorSource::Accepted)
 }

@@ -1,5 +1,5 @@
-//! Finds a head that has left what the server's branch has and is accepted. This only makes a verdict
-//! stricter.
+//! Detects a head that isn't built on the last accepted commit of the server's branch. The result can only
+//! make a verdict stricter.
 
 use std::collections::HashSet;
 
@@ -21,14 +21,15 @@ pub(crate) struct Divergence {
 /// The kind of a divergence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DivergenceKind {
-    /// It is the branch itself, or merged the branch as its second parent: the server rejects it.
+    /// The head is the tip of the followed branch, or has merged that branch as a second parent. The server
+    /// rejects it.
     Branch,
-    /// It is a branch of its own, which may still be merged.
+    /// The head is on another branch, which may still be merged.
     Beside,
 }
 
-/// Returns the commit that the server's branch has accepted and `head` isn't built on. Returns `None` if that
-/// branch was never fetched, or if it already has `head`.
+/// Returns the last accepted commit of the server's branch if `head` isn't built on it. Returns `None` if it
+/// is, if that branch was never fetched, or if that branch already contains `head`.
 pub(crate) fn divergence(
     repository: &Repository,
     introduction: Oid,
@@ -50,7 +51,7 @@ pub(crate) fn divergence(
     if own.contains(&server) {
         return None;
     }
-    // Judge the server's branch as history: its emergencies and freezes may be over.
+    // Verify the server's branch as of the commits' own time: its emergencies and freezes may be over.
     let inputs = Inputs::new(introduction, server, now)
         .tags(tags)
         .threads(spare_threads());
@@ -69,7 +70,7 @@ pub(crate) fn divergence(
     Some(Divergence { accepted, kind })
 }
 
-/// True if `head` is the tip of the policy's branch, and that branch is checked out.
+/// True if `head` is the tip of the followed branch, and that branch is checked out.
 fn is_the_branch(repository: &Repository, git: &Git, introduction: &Oid, head: Oid) -> bool {
     let Ok(authority) = authority(repository, introduction) else {
         return false;

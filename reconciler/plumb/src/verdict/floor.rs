@@ -1,4 +1,5 @@
-//! Chooses the floor that a range is judged from, and judges the commits before a commit.
+//! Chooses the floor of a range, which is the commit after which verification begins. Verifies the commits
+//! before a given commit.
 
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
@@ -9,7 +10,8 @@ use super::judge::judge;
 use super::range::{FloorSource, Range};
 use crate::report::Failure;
 
-/// Returns the floor for a range without a given one: git's `plumb.introduction`, or the upstream branch.
+/// Returns the default floor of a range: the commit that git's `plumb.introduction` names, or else the tip of
+/// the upstream branch.
 pub(crate) fn default_floor(repository: &Repository) -> Result<(Oid, FloorSource), Failure> {
     if let Some(text) = repository.config("plumb.introduction") {
         return Ok((introduction(repository, &text)?, FloorSource::Introduction));
@@ -22,7 +24,7 @@ pub(crate) fn default_floor(repository: &Repository) -> Result<(Oid, FloorSource
     Ok((upstream, FloorSource::Upstream))
 }
 
-/// A commit that isn't accepted and holds those after it.
+/// A commit that isn't accepted and so blocks all later commits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeldBefore {
     /// The first commit that isn't accepted.
@@ -32,13 +34,13 @@ pub(crate) struct HeldBefore {
 }
 
 impl HeldBefore {
-    /// Returns the reason that a later commit gets because this one holds it.
+    /// Returns the reason that a later commit gets because this commit blocks it.
     pub(crate) fn reason(&self) -> Reason {
         let message = format!("the earlier commit {} isn't accepted", self.commit.short());
         Reason::new(ReasonCode::Ancestor, message)
     }
 
-    /// Describes the hold in a sentence, with the command that explains more.
+    /// Describes the blocking commit in a sentence, with the command that explains more.
     pub(crate) fn describe(&self) -> String {
         let held = self.commit.short();
         format!(
@@ -50,16 +52,16 @@ impl HeldBefore {
 /// The state of the commits before a commit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum PrecedingCommits {
-    /// All are accepted, from the introduction on.
+    /// All commits since the introduction are accepted.
     Accepted,
-    /// One isn't.
+    /// One of them isn't accepted.
     Held(HeldBefore),
-    /// There is no introduction, or it isn't on the way to the commit.
+    /// The introduction isn't set, or the commit doesn't descend from it.
     Unknown,
 }
 
-/// Judges the commits before a commit. `head` is the commit or one on top of it: an approval of a later
-/// commit may span earlier ones.
+/// Verifies the commits before a commit. `head` is the commit itself or a later one, because an approval of a
+/// later commit may cover earlier commits.
 pub(crate) fn before(
     repository: &Repository,
     tags: &[TagRef],

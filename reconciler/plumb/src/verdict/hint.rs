@@ -1,4 +1,4 @@
-//! One hint per commit that isn't accepted, looked up by its deciding reason.
+//! Chooses one hint for each commit that isn't accepted, by its most important reason.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use super::history::authority;
 use crate::git::remote_of;
 use crate::output::{Paint, Palette, quoted};
 
-/// A hint on a commit for its reader.
+/// A hint for people: what to do about a commit that isn't accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hint {
     /// One or two sentences.
@@ -21,18 +21,18 @@ pub(crate) struct Hint {
 /// The position of a commit on its branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Position {
-    /// It is the newest commit, which can be amended.
+    /// The commit is the newest one and can be amended.
     Newest,
-    /// It has commits on top.
+    /// There are commits on top of the commit.
     Below,
 }
 
-/// The values that are filled into the commands.
+/// Values for the placeholders in the commands.
 #[derive(Debug, Clone)]
 pub(crate) struct HintContext {
-    /// The commit, in full: a tag may be named like an abbreviation.
+    /// The commit's full id. An abbreviated id could also be the name of a tag.
     pub(crate) commit: String,
-    /// The last accepted commit, in full.
+    /// The full id of the last accepted commit.
     pub(crate) accepted: String,
     /// The branch's short name.
     pub(crate) branch: String,
@@ -43,7 +43,7 @@ pub(crate) struct HintContext {
 }
 
 impl HintContext {
-    /// Takes the branch from the policy of the accepted commit.
+    /// Collects the values for a commit. The policy of the last accepted commit names the branch.
     pub(crate) fn of(repository: &Repository, outcome: &Outcome, commit: Oid, tip: Oid) -> Self {
         let authority = authority(repository, &outcome.accepted);
         let branch = authority.map_or_else(
@@ -72,8 +72,8 @@ impl HintContext {
     }
 }
 
-/// A row of the table: the text, the command for the commit's author (it changes the newest commit), and
-/// commands for everybody.
+/// A row of the table: the text, a command that changes the newest commit (for its author), and commands for
+/// everybody.
 struct HintRow(&'static str, Option<&'static str>, &'static [&'static str]);
 
 const SIGN: &str = "git commit --amend --no-edit -S --allow-empty";
@@ -87,10 +87,10 @@ const APPROVE: &str = "plumb approve {commit}";
 const PUSH_ACCEPTED: &str = "git push {remote} {accepted}~0:refs/heads/{branch}";
 const SET_BACK: &str = "git push --force-with-lease {remote} {accepted}~0:refs/heads/{branch}";
 
-/// Returns the table's row for a reason; reasons with the same remedy share one.
+/// Returns the table's row for a reason. Reasons with the same remedy share a row.
 fn row_of(code: ReasonCode) -> Option<HintRow> {
     Some(match code {
-        // These hold nothing up by themselves.
+        // These reasons don't block a commit by themselves.
         ReasonCode::Ancestor | ReasonCode::ApprovalIgnored | ReasonCode::HistoryRevoked => {
             return None;
         }
@@ -207,13 +207,13 @@ fn row_of(code: ReasonCode) -> Option<HintRow> {
     })
 }
 
-/// Returns the hint for the deciding reason: a revoked key before everything else, then the worst verdict,
-/// and within a verdict the most specific reason.
+/// Returns the hint for the most important reason. This is a revoked key if there is one, and otherwise the
+/// most specific reason of the worst verdict.
 pub(crate) fn hint(
     codes: impl IntoIterator<Item = ReasonCode>,
     context: &HintContext,
 ) -> Option<Hint> {
-    // Missing approvals are the least specific: they come with every other reason.
+    // Missing approvals are the least specific reason, because they occur together with every other reason.
     let rank = |code: &ReasonCode| {
         let revoked = *code == ReasonCode::KeyRevoked;
         let specific = *code != ReasonCode::ApprovalsMissing;

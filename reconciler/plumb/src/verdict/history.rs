@@ -1,4 +1,4 @@
-//! Reads what a verdict depends on from a repository: policies, the introduction, and first parents.
+//! Reads the inputs of a verdict from a repository: policies, the introduction, and first parents.
 
 use jiff::Timestamp;
 use plumb_adapters::git::{ObjectStore, Repository};
@@ -37,8 +37,8 @@ pub(crate) fn authority(
     plumb_trust::authority(repository.objects(), &parsed.tree, Timestamp::now())
 }
 
-/// Returns the tip of the server's branch as of the last fetch; `commit` has the policy that names the
-/// branch. Returns `None` in a repository that nothing is fetched into, such as the server's own.
+/// Returns the tip of the server's branch as of the last fetch. The policy in `commit` names the branch.
+/// Returns `None` if the branch was never fetched, as in the server's own repository.
 pub(crate) fn server_head(repository: &Repository, commit: &Oid) -> Option<Oid> {
     let authority = authority(repository, commit).ok()?;
     let branch = authority.policy.branch();
@@ -48,7 +48,7 @@ pub(crate) fn server_head(repository: &Repository, commit: &Oid) -> Option<Oid> 
         .ok()
 }
 
-/// Walks first parents, beginning with `from`. Ends at a commit that can't be read.
+/// Iterates over `from` and its first-parent ancestors. Ends at a commit that can't be read.
 pub(crate) fn first_parents(objects: &ObjectStore, from: Oid) -> impl Iterator<Item = Oid> {
     let parent = move |id: &Oid| {
         let raw = objects.read(id, ObjectKind::Commit, limits::COMMIT).ok()?;

@@ -1,4 +1,4 @@
-//! Judges ranges of commits.
+//! Verifies ranges of commits.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,12 +10,12 @@ use super::history::{first_parents, server_head};
 use super::range::{FloorSource, Range};
 use crate::report::Failure;
 
-/// Judges a range with every detail.
+/// Verifies a range with every detail.
 pub(crate) fn judge(repository: &Repository, range: &Range<'_>) -> Outcome {
     judge_with(repository, range, Detail::Explain, &|_| {})
 }
 
-/// Judges a range with the given detail and reports progress.
+/// Verifies a range with the given detail and reports progress.
 pub(crate) fn judge_with(
     repository: &Repository,
     range: &Range<'_>,
@@ -39,7 +39,7 @@ pub(crate) fn judge_with(
     verify(repository.objects(), &inputs)
 }
 
-/// Judges a commit that is taken as accepted, for the effect of its tags.
+/// Verifies a single commit that is assumed to be accepted, to find the effect of the repository's tags.
 pub(crate) fn judge_accepted(
     repository: &Repository,
     commit: Oid,
@@ -56,8 +56,8 @@ pub(crate) fn judge_accepted(
     Ok(judge(repository, &range))
 }
 
-/// Returns the commits of a range that have just arrived: those that the server's branch doesn't have.
-/// Returns `None` if that branch isn't known.
+/// Returns the commits of a range that the server's branch doesn't have, each with the time of the verdict as
+/// its time of arrival. Returns `None` if the server's branch isn't known.
 fn arriving(repository: &Repository, range: &Range<'_>) -> Option<BTreeMap<Oid, Timestamp>> {
     let server = server_head(repository, &range.floor)?;
     if server == range.head {

@@ -9,25 +9,25 @@ use crate::oid::Oid;
 use crate::policy::Policy;
 use crate::reason::{Reason, ReasonCode};
 
-/// The approval tags of a repository, by target. Only names are kept; the tag objects are read again when
-/// they are examined.
+/// The approval tags of a repository, by target. Only object names and refs are kept; the tag objects are
+/// read again when their signatures are verified.
 #[derive(Default)]
 pub(super) struct Approvals {
     by_target: HashMap<Oid, Vec<Oid>>,
-    /// Tags with an `Approve-Base:`.
+    /// Tags with an `Approve-Base:` trailer.
     pub(super) spans: Vec<Span>,
-    /// Full names, by tag object.
+    /// Full name of the ref of each tag object.
     names: HashMap<Oid, String>,
 }
 
-/// A tag that approves more commits than its target.
+/// A tag that approves the commits after `base` up to `target`.
 pub(super) struct Span {
     pub(super) tag: Oid,
     pub(super) target: Oid,
     pub(super) base: Oid,
 }
 
-/// Checks that the trailers of an approval name this target, repository and branch.
+/// Checks that the `Approve:` trailer of an approval names this target, repository and branch.
 pub(super) fn claims(
     trailers: &Trailers,
     policy: &Policy,
@@ -52,7 +52,7 @@ pub(super) fn claims(
     Ok(())
 }
 
-/// Returns the reason that an approval tag is ignored.
+/// Returns the reason for ignoring an approval tag.
 pub(super) fn ignored(name: &str, why: impl std::fmt::Display) -> Reason {
     Reason::new(
         ReasonCode::ApprovalIgnored,
@@ -60,7 +60,8 @@ pub(super) fn ignored(name: &str, why: impl std::fmt::Display) -> Reason {
     )
 }
 
-/// Parses a tag. Its own name, which the signer signed, must be the name of its ref.
+/// Parses a tag. Fails if the name in the tag object, which the signer signed, isn't the name of the tag's
+/// ref.
 pub(super) fn parse<'a>(raw: &'a [u8], id: &Oid, name: &str) -> Result<Tag<'a>, String> {
     let tag = Tag::parse(raw, id.format()).map_err(|e: Malformed| e.to_string())?;
     if name.strip_prefix("refs/tags/") == Some(tag.name) {
@@ -86,7 +87,8 @@ impl Approvals {
                 continue;
             };
             let Ok(parsed) = Tag::parse(&raw, tag.target.format()) else {
-                // Keep it for the commit that it seems to name, so that a note can mention it there.
+                // Keep the malformed tag for the commit that it seems to name, so that a note can mention it
+                // there.
                 if let Some(target) = raw
                     .get(7..7 + tag.target.format().width() * 2)
                     .and_then(|hex| Oid::from_hex(hex).ok())
@@ -112,8 +114,8 @@ impl Approvals {
         approvals
     }
 
-    /// Adds a tag. One tag object may have several refs: the ref with the tag's own name counts, so that
-    /// nobody can spoil an approval by pushing it again under another name.
+    /// Adds a tag. If several refs point to one tag object, the ref with the name in the object counts, so
+    /// that nobody can spoil an approval by pushing it again under another name.
     fn insert(&mut self, target: Oid, tag: &TagRef, own: Option<&str>) {
         match self.names.entry(tag.target) {
             Entry::Vacant(vacant) => {
@@ -128,7 +130,7 @@ impl Approvals {
         }
     }
 
-    /// Returns the tags of a commit.
+    /// Returns the approval tags whose target is this commit.
     pub(super) fn of(&self, target: &Oid) -> &[Oid] {
         self.by_target.get(target).map_or(&[], Vec::as_slice)
     }

@@ -3,24 +3,27 @@
 /// Limits on the time of a signature.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// The signature was made after this, within the skew of clocks.
+    /// The signature must not be older than this time (seconds since 1970), apart from the clock skew that
+    /// the policy allows.
     pub(super) after: Option<i64>,
-    /// The first sight of the signature's object on this machine, if known.
+    /// Time at which this machine first saw the commit or tag with the signature, if known.
     pub(super) seen: Option<i64>,
     pub(super) age: Age,
 }
 
-/// The limit on a signature's age at first sight.
+/// The limit on a signature's age at the time when this machine first saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
-    /// At most `time.maxAge`.
+    /// At most `time.maxAge` of the policy.
     Asked,
-    /// No limit: work on a branch may wait long before it is merged. Its key must still be live.
+    /// No limit, because work on a branch may wait long before it is merged. The key must still be valid
+    /// shortly before the first sight.
     NotAsked,
 }
 
 impl Bounds {
-    /// Returns bounds that only the clock limits.
+    /// Returns bounds without a lower limit or a time of first sight. They only exclude signatures from the
+    /// future.
     pub(super) const fn none() -> Self {
         Self {
             after: None,
@@ -29,7 +32,7 @@ impl Bounds {
         }
     }
 
-    /// Returns bounds for a signature that was made after a time.
+    /// Returns bounds for a signature that must not be older than `seconds`.
     pub(super) const fn after(seconds: i64) -> Self {
         Self {
             after: Some(seconds),
@@ -37,13 +40,13 @@ impl Bounds {
         }
     }
 
-    /// Sets the time of first sight, if known.
+    /// Sets the time at which this machine first saw the commit or tag, if known.
     pub(super) const fn seen(mut self, seen: Option<i64>) -> Self {
         self.seen = seen;
         self
     }
 
-    /// Removes the limit on the age.
+    /// Removes the limit on the signature's age.
     pub(super) const fn of_any_age(mut self) -> Self {
         self.age = Age::NotAsked;
         self

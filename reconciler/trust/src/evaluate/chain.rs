@@ -8,7 +8,8 @@ use crate::object::{Checked, Commit, ObjectKind, Trailers, limits};
 use crate::oid::Oid;
 use crate::reason::{Reason, ReasonCode};
 
-/// Commits below the floor to search for a cause of failure, for a base, or for a lower bound.
+/// Maximum number of commits below the floor that are searched for an `Approve-Base:`, a lower bound, or the
+/// cause of a failure.
 const BELOW: usize = 20_000;
 
 /// The commits after the floor up to the head, oldest first.
@@ -17,9 +18,9 @@ pub(super) struct Chain {
     pub(super) floor: Option<Oid>,
     commits: Vec<Oid>,
     positions: OnceCell<HashMap<Oid, usize>>,
-    /// The commit that the first step goes back to, if it is a signed rollback.
+    /// The commit that the branch went back to, if the first commit of the chain is a signed rollback.
     pub(super) rollback: Option<Oid>,
-    /// The floor and its first-parent ancestors that were walked, and the commit to continue at.
+    /// The floor and its first-parent ancestors, as far as they were walked, and the next commit to walk.
     ancestors: RefCell<Ancestors>,
 }
 
@@ -43,16 +44,17 @@ fn below(objects: Checked<'_>, from: Oid) -> impl Iterator<Item = Oid> {
     std::iter::successors(Some(from), next).take(BELOW)
 }
 
-/// Returns the commit that a signed rollback declares to leave, if the rollback goes back to its own parent.
+/// Returns the commit that a `Rollback-To: FROM TO` trailer leaves (`FROM`), if `TO` is the commit's own
+/// parent.
 pub(super) fn left_by(trailers: &Trailers, parent: Option<Oid>) -> Option<Oid> {
     let (from, to) = trailers.get("rollback-to")?.split_once(' ')?;
     (to.parse::<Oid>().ok()? == parent?).then(|| from.parse().ok())?
 }
 
-/// Returns a commit, its first-parent ancestors, and the commits that the rollbacks among them left, at most
-/// [`BELOW`] of them. A revocation stays in force after a rollback, so that going back can't restore a
-/// revoked key. A commit that only claims a rollback adds the commits that it names too, which can add
-/// revocations but can't give authority.
+/// Returns a commit, its first-parent ancestors, and the commits that rollbacks among them left, at most
+/// [`BELOW`] in total. Revocations on commits that were left stay in force, so that a rollback can't restore
+/// a revoked key. The rollbacks aren't verified: a false one can only add revocations, and never gives
+/// authority.
 pub(super) fn with_left_behind(objects: Checked<'_>, from: Oid) -> HashSet<Oid> {
     let (mut seen, mut pending) = (HashSet::new(), vec![from]);
     while let Some(id) = pending.pop() {
@@ -96,8 +98,8 @@ impl Chain {
                 ));
             }
             chain.commits.push(at);
-            // The walk down doesn't check names: the judge checks each commit's name, and that its first
-            // parent is the one that was walked.
+            // The walk down doesn't verify object names. Each step later verifies the commit's name, and that
+            // its first parent is the commit that was walked.
             let raw = objects.peek(&at, ObjectKind::Commit, limits::COMMIT)?;
             let Some(parent) = parent_in(&raw, &at)? else {
                 return chain.rolled_back(objects, floor, head);
@@ -108,14 +110,15 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Handles a head whose chain doesn't meet the floor, which only a signed rollback may have.
+    /// Handles a head that doesn't descend from the floor along first parents, which only a signed rollback
+    /// allows.
     fn rolled_back(
         mut self,
         objects: Checked<'_>,
         floor: &Oid,
         head: &Oid,
     ) -> Result<Self, Reason> {
-        // The branch went back to the highest commit of the chain that is also on the floor's own chain.
+        // The branch went back to the newest commit of its chain that is the floor or one of its ancestors.
         let ancestors: HashSet<Oid> = below(objects, *floor).collect();
         if ancestors.contains(head) {
             let message = format!(
@@ -185,7 +188,7 @@ impl Chain {
     }
 
     /// True if a commit is the floor or one of its first-parent ancestors, within [`BELOW`]. Each call
-    /// continues the walk of the last one, so that many calls cost one walk.
+    /// continues the walk of the previous call, so that many calls cost one walk.
     pub(super) fn is_at_or_below_floor(&self, objects: Checked<'_>, id: &Oid) -> bool {
         let mut ancestors = self.ancestors.borrow_mut();
         while !ancestors.seen.contains(id) && ancestors.seen.len() < BELOW {
@@ -198,8 +201,9 @@ impl Chain {
         ancestors.seen.contains(id)
     }
 
-    /// Returns the commits from `base` to the commit at `to`, both included, oldest first. Returns `None`
-    /// unless `base` is on the chain, or at most [`BELOW`] commits below it.
+    /// Returns the commits from `base` to the commit at position `to`, both included, oldest first. `base`
+    /// must be an earlier commit of the chain, or the floor, or one of the floor's ancestors within
+    /// [`BELOW`]; otherwise, returns `None`.
     pub(super) fn between(&self, objects: Checked<'_>, base: &Oid, to: usize) -> Option<Vec<Oid>> {
         if let Some(from) = self.position(base) {
             return (from < to).then(|| self.commits[from..=to].to_vec());

@@ -1,4 +1,4 @@
-//! Decides if a signature counts: its identity, its key and its time.
+//! Decides whether a signature counts, by its identity, its key and its time.
 
 use std::borrow::Cow;
 
@@ -14,11 +14,11 @@ use crate::policy::{Authority, BindRef};
 use crate::reason::{Reason, ReasonCode};
 use crate::signature::{Finding, Made, examine, named_key};
 
-/// In live sync a key must still be live this long before the first sight of its signature, so that an
-/// expired key can't sign with a date in the past.
+/// If it is known when a signature was first seen, its key must still have been valid this number of seconds
+/// before the first sight. So an expired key can't sign with a date in the past.
 const LIVE_BEFORE_SEEN: i64 = 48 * 3600;
 
-/// Examines the signature of a commit under a policy.
+/// Verifies the signature of a commit with the keys of a policy.
 pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Finding {
     match &commit.signature {
         Some(block) => examine(
@@ -32,13 +32,13 @@ pub(super) fn examine_commit(authority: &Authority, commit: &Commit<'_>) -> Find
 }
 
 impl Evaluation<'_> {
-    /// Examines the signature of a commit.
+    /// Verifies the signature of a commit, and counts the work.
     pub(super) fn examine_commit(&self, authority: &Authority, commit: &Commit<'_>) -> Finding {
         self.finding_of(authority, commit, None)
     }
 
-    /// Returns the finding of another thread, or examines the signature if there is none. Counts both as
-    /// work, so that the counts are the same for any number of threads.
+    /// Returns `found`, the finding of another thread, or verifies the signature if it is `None`. Counts the
+    /// work in both cases, so that the counts are the same for any number of threads.
     pub(super) fn finding_of(
         &self,
         authority: &Authority,
@@ -51,7 +51,7 @@ impl Evaluation<'_> {
         found.unwrap_or_else(|| examine_commit(authority, commit))
     }
 
-    /// Examines the signature of a tag; `None` if it has none.
+    /// Verifies the signature of a tag; `None` if the tag has none.
     pub(super) fn examine_tag(&self, authority: &Authority, tag: &Tag<'_>) -> Option<Finding> {
         let block = tag.signature?;
         self.work.add(|work| work.signatures += 1);
@@ -59,7 +59,7 @@ impl Evaluation<'_> {
         Some(examine(ring, tag.payload(), block, tag.tagger.seconds))
     }
 
-    /// Returns the time of first sight of an object on this machine, if known.
+    /// Returns the time at which this machine first saw an object, if known.
     pub(super) fn seen(&self, id: &Oid) -> Option<i64> {
         self.inputs
             .first_seen
@@ -68,7 +68,7 @@ impl Evaluation<'_> {
     }
 
     /// Checks that a good signature counts: its key is neither revoked nor expired, and its time is within
-    /// the bounds and not in the future. Returns the key's number in the ring and the time.
+    /// the bounds and not in the future. Returns the key's index in the key ring and the signature's time.
     pub(super) fn check_validity(
         &self,
         authority: &Authority,
@@ -104,8 +104,9 @@ impl Evaluation<'_> {
             );
             return Err(Reason::new(ReasonCode::Backdated, message));
         }
-        // A signature may be judged long after it was made. The key must have been live when it was made and,
-        // if the first sight is known, still shortly before that.
+        // A signature may be verified long after it was made. The key must have been valid when the signature
+        // was made. If it is known when the signature was first seen, the key must also have been valid
+        // shortly before that.
         let live_at = seen.map_or(seconds, |seen| seconds.max(seen - LIVE_BEFORE_SEEN));
         if ring_key.is_past(live_at) {
             return Err(Reason::new(
@@ -114,7 +115,7 @@ impl Evaluation<'_> {
             ));
         }
         if let Some(part) = part.filter(|_| live_at > seconds) {
-            // A signing subkey expires and is retired by itself.
+            // A signing subkey can expire or be revoked separately from its certificate.
             let live = authority.ring.openpgp_live(key, &part, live_at);
             live.map_err(|unusable| {
                 let message = format!(
@@ -133,8 +134,8 @@ impl Evaluation<'_> {
         Ok((key, seconds))
     }
 
-    /// Returns a signature of an approval if it counts: if it passes
-    /// [`check_validity`](Self::check_validity), and if its signer's identity is in a group.
+    /// Returns an approval's signature if it counts: it passes [`check_validity`](Self::check_validity), and
+    /// its signer is in a group of the policy.
     pub(super) fn authorize(
         &self,
         authority: &Authority,
@@ -164,8 +165,8 @@ impl Evaluation<'_> {
         Err(Reason::new(ReasonCode::UnknownKey, message))
     }
 
-    /// Returns a commit's own signature if it counts. It binds if the trailer names this branch, or if the
-    /// policy asks for no binding.
+    /// Returns a commit's own signature if it counts. Sets `binds` if a `Deploy-Ref:` trailer names this
+    /// branch, or if the policy requires no binding.
     pub(super) fn own_signature(
         &self,
         parent: &Parent,
@@ -186,8 +187,8 @@ impl Evaluation<'_> {
         Ok(CountedSignature { binds, ..signature })
     }
 
-    /// Replaces the reason that a commit's key is unknown by one that it is revoked, if it is. A stolen key
-    /// may have left the policy since, and its holder is no harmless stranger.
+    /// Replaces the reason `unknown-key` by `key-revoked` if the commit's key is revoked. A stolen key may
+    /// have left the policy since, and its holder is no harmless stranger.
     fn or_revoked(&self, unknown: Reason, commit: &Commit<'_>) -> Reason {
         if unknown.code != ReasonCode::UnknownKey {
             return unknown;
@@ -206,7 +207,7 @@ impl Evaluation<'_> {
         )
     }
 
-    /// Returns the signature of an approval tag of the repository if it counts.
+    /// Reads an approval tag of the repository, and returns its signature if it counts.
     pub(super) fn approval(
         &self,
         parent: &Parent,
@@ -218,7 +219,7 @@ impl Evaluation<'_> {
         self.approval_of(parent, tag, &read, target, target_seconds)
     }
 
-    /// Returns the signature of an approval tag that was read, if it counts.
+    /// Returns the signature of an approval tag if it counts. `read` is the result of reading the tag object.
     pub(super) fn approval_of(
         &self,
         parent: &Parent,
@@ -240,7 +241,8 @@ impl Evaluation<'_> {
             .map_err(|reason| about(ignored(name, reason)))
     }
 
-    /// Returns the signature of a tag that declares to approve `target`.
+    /// Verifies the signature of a tag. Fails if the tag doesn't say that it approves `target`, or isn't
+    /// signed.
     pub(super) fn tag_finding(
         &self,
         parent: &Parent,
@@ -262,7 +264,7 @@ impl Evaluation<'_> {
             .ok_or_else(|| ignored(name, "it isn't signed"))
     }
 
-    /// Returns a signature of an approval if it counts by the policy of the parent.
+    /// Returns an approval's signature if it counts by the policy of the parent.
     pub(super) fn signature(
         &self,
         parent: &Parent,
@@ -273,7 +275,8 @@ impl Evaluation<'_> {
         self.authorize(&parent.authority, &self.revoked, finding, bounds, by)
     }
 
-    /// Returns the latest time that isn't in the future, within the skew of clocks.
+    /// Returns the latest time that doesn't count as in the future: now and the clock skew that the policy
+    /// allows.
     pub(super) fn latest_time(&self, authority: &Authority) -> i64 {
         self.now.saturating_add(authority.policy.skew.0)
     }

@@ -13,12 +13,12 @@ use crate::reason::{Missing, Reason, ReasonCode};
 #[derive(Debug, Clone)]
 pub(super) struct CountedSignature {
     pub(super) identity: IdentityIndex,
-    /// The key's number in the ring.
+    /// The key's index in the key ring.
     pub(super) key: usize,
     pub(super) seconds: i64,
     pub(super) by: By,
     pub(super) scope: Scope,
-    /// True if it names this branch.
+    /// True if the signature names this branch, or if the policy requires no binding.
     pub(super) binds: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct CountedSignature {
 pub(super) enum Scope {
     /// The whole step.
     All,
-    /// The changed paths that the step took from one merged branch as they were approved. Never empty,
+    /// Only the changed paths that the step took from one merged branch as they were approved. Never empty,
     /// because an approval that covers nothing of a step doesn't count for it.
     Branch {
         /// The branch's last commit, a parent of the step.
@@ -37,7 +37,7 @@ pub(super) enum Scope {
 }
 
 impl Scope {
-    /// The merged branch that the scope is limited to.
+    /// Returns the last commit of the merged branch that the scope is limited to, if it is limited.
     fn branch(&self) -> Option<Oid> {
         match self {
             Self::All => None,
@@ -59,7 +59,8 @@ impl CountedSignature {
     }
 }
 
-/// Returns the signers of signatures by their carriers, so that a commit's own signature leads.
+/// Returns the signers, sorted by the objects that carry their signatures; the commit's own signature is the
+/// first.
 pub(super) fn signers(authority: &Authority, signatures: &[CountedSignature]) -> Vec<Signer> {
     let signer = |signature: &CountedSignature| {
         Some(Signer {
@@ -86,8 +87,8 @@ pub(super) fn vouch_for<'p>(
 /// The demands that the signatures of a step must meet.
 pub(super) struct Asked<'p> {
     pub(super) demands: Vec<Demand<'p>>,
-    /// The last commits of the merged branches. A merge makes all of a branch an ancestor, whether or not it
-    /// takes any of its files, so each last commit must be covered like a path.
+    /// The last commits of the merged branches. Each must be covered like a path: a merge makes the whole
+    /// branch an ancestor, even if it takes none of the branch's files.
     pub(super) merged: &'p [Oid],
 }
 
@@ -98,7 +99,7 @@ pub(super) struct Demand<'p> {
     paths: Rc<Vec<&'p str>>,
 }
 
-/// Returns the demands that the rules make of a step.
+/// Returns the demands of all rules that own a changed path. Fails if no rule owns one.
 pub(super) fn asked<'p>(
     policy: &'p Policy,
     changes: &'p [Change],
@@ -131,7 +132,7 @@ pub(super) fn asked<'p>(
     Ok(Asked { demands, merged })
 }
 
-/// Returns the demands of an emergency: its own need, for every changed path.
+/// Returns the demands of an emergency: the emergency's own needs, for every changed path.
 pub(super) fn emergency<'p>(
     need: &'p [Need],
     changes: &'p [Change],
@@ -155,10 +156,10 @@ fn of<'p>(title: &str, needs: &'p [Need], paths: &Rc<Vec<&'p str>>) -> Vec<Deman
         .collect()
 }
 
-/// The identities that have met a demand so far.
+/// The result of counting signatures for a demand.
 struct Had<'p> {
     have: usize,
-    /// The identities that cover all of its paths.
+    /// Identities that cover all paths of the demand.
     identities: BTreeSet<IdentityIndex>,
     lacking: Vec<&'p str>,
 }
@@ -224,12 +225,12 @@ impl<'p> Demand<'p> {
     }
 }
 
-/// The coverage of a step by its signatures.
+/// The result of counting the signatures of a step.
 #[derive(Default)]
 pub(super) struct Coverage {
-    /// Reasons for what is missing; empty if the signatures are enough.
+    /// Reasons why the signatures aren't enough; empty if they are.
     pub(super) reasons: Vec<Reason>,
-    /// Each need.
+    /// Every need, with the identities that meet it.
     pub(super) needs: Vec<NeedMet>,
     /// The signatures that were counted.
     pub(super) counted: Vec<CountedSignature>,
@@ -240,7 +241,7 @@ impl Coverage {
         self.reasons.is_empty()
     }
 
-    /// Keeps only those able to sign among the identities that could still approve.
+    /// Removes from `could` of each need the identities that aren't in `able`.
     pub(super) fn keep_able(&mut self, policy: &Policy, able: &BTreeSet<IdentityIndex>) {
         let able: BTreeSet<&str> = able.iter().map(|who| policy.name(*who)).collect();
         for need in &mut self.needs {
@@ -249,12 +250,13 @@ impl Coverage {
     }
 }
 
-/// Signatures of one identity, for the same part of a step, that are counted at most. More can't matter, and
-/// anybody could add copies to make the judge slow.
+/// Maximum number of signatures of one identity, for the same part of a step, that are counted. More make no
+/// difference, and anybody could add copies to slow the verification down.
 const PER_IDENTITY: usize = 16;
 
-/// Finds signatures that lie within `approvals.maxAge` of each other and meet all demands, or else those that
-/// come closest. Adding a signature can't break that: it adds sets and removes none.
+/// Counts signatures that lie within `approvals.maxAge` of each other. Tries every such window of time, and
+/// returns the first that meets all demands, or else the one that comes closest. Additional signatures can't
+/// spoil a result, because they only add windows or extend them.
 pub(super) fn judge(
     policy: &Policy,
     asked: &Asked<'_>,
@@ -262,7 +264,7 @@ pub(super) fn judge(
 ) -> Coverage {
     let mut sorted: Vec<&CountedSignature> = signatures.iter().collect();
     sorted.sort_by_key(|signature| std::cmp::Reverse(signature.seconds));
-    // A copy of a signature in other armor is another object, which anybody can make. Copies count once, so
+    // Anybody can put a signature into other armor, which makes another object. Such copies count once, so
     // that they can't crowd out the other signatures of their identity.
     let mut seen: BTreeMap<(IdentityIndex, bool, Option<Oid>), BTreeSet<i64>> = BTreeMap::new();
     sorted.retain(|signature| {
@@ -287,7 +289,7 @@ pub(super) fn judge(
                 .collect(),
             None => Vec::new(),
         };
-        // A window with the same end as the last one is a part of it.
+        // A window with the same end as the previous one is a part of it.
         let end = newest + within.len();
         if last == Some(end) && !within.is_empty() {
             continue;
@@ -400,10 +402,10 @@ fn of_window(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature
     coverage
 }
 
-/// True if the signatures name this branch, where the policy asks for that.
+/// True if signatures that name this branch cover the whole step, or if the policy requires no binding.
 fn is_bound(policy: &Policy, asked: &Asked<'_>, signatures: &[&CountedSignature]) -> bool {
-    // A signature that binds a merged branch binds nothing else of the merge: a merge that was signed for
-    // another branch isn't bound to this one because a part of it is.
+    // A signature that binds a merged branch binds only that part of the merge: the rest may have been signed
+    // for another branch.
     let binding: Vec<&&CountedSignature> = signatures
         .iter()
         .filter(|signature| signature.binds)

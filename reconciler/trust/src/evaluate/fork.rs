@@ -7,10 +7,10 @@ use crate::object::limits;
 use crate::oid::Oid;
 use crate::reason::{Reason, ReasonCode};
 
-/// The last common ancestors of two commits, and the commits that only the second has.
+/// The merge bases of the mainline and a side branch, and the commits that only the side branch has.
 pub(super) struct Fork {
     pub(super) bases: Vec<Oid>,
-    /// The commits that only the side has.
+    /// The commits that only the side branch has.
     pub(super) side: Vec<Oid>,
 }
 
@@ -25,13 +25,14 @@ fn too_long(most: &str, place: &str) -> Reason {
     Reason::new(ReasonCode::ApprovalIgnored, message)
 }
 
-/// Paints the ancestors of both commits, newest first, until all that is left is an ancestor of both. Dates
-/// only order the walk: a commit that gets new paint is visited again, so false dates cost time and can't
-/// hide a base. They could add a base, so bases that are ancestors of other bases are dropped at the end.
+/// Finds the merge bases of two commits. Paints the ancestors of both, newest first, until only common
+/// ancestors are left. Dates only order the walk: a commit that gets new paint is visited again, so false
+/// dates cost time but can't hide a base. They could add a base, so bases that are ancestors of other bases
+/// are dropped at the end.
 pub(super) fn fork(graph: &Graph<'_>, main: Oid, side: Oid) -> Result<Fork, Reason> {
     let mut paint: HashMap<Oid, u8> = HashMap::new();
     let mut queue: BinaryHeap<(i64, Oid)> = BinaryHeap::new();
-    // Entries of the queue that could still lead to a base.
+    // Number of entries of the queue that could still lead to a base.
     let mut open = 0_usize;
     let (mut steps, mut bytes) = (0_usize, 0);
     for (id, color) in [(main, MAIN), (side, SIDE)] {
@@ -72,7 +73,7 @@ pub(super) fn fork(graph: &Graph<'_>, main: Oid, side: Oid) -> Result<Fork, Reas
                 let below = *old & BELOW_BASE != 0;
                 queue.push((graph.node(&parent)?.seconds, parent));
                 if below {
-                    // Its entries in the queue no longer lead to a base.
+                    // The parent's entries in the queue no longer lead to a base.
                     open -= counted.remove(&parent).unwrap_or_default();
                 } else {
                     *counted.entry(parent).or_default() += 1;

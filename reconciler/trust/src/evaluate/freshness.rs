@@ -1,16 +1,16 @@
-//! Checks the heartbeat: a signed tag that names the head, so that withheld commits show.
+//! Checks the heartbeat: a signed tag that names the head from time to time, so that withheld commits show.
 //!
-//! STRATEGY. The policy at the end of the accepted chain decides, so that the verdict is the same for every
-//! floor. A stale heartbeat with `onStale: hold` holds every commit after the one that first asked for this
-//! heartbeat in these words, or after the floor if that is later:
+//! STRATEGY. The policy of the last accepted commit decides, so that the verdict is the same for every floor.
+//! With `onStale: hold`, a stale heartbeat blocks every commit after the one that introduced the present
+//! definition of the heartbeat, or after the floor if that is later:
 //!
-//! - The commit that first asks for a heartbeat needs none itself: the heartbeat's key is known only from
-//!   there on. Nothing after it is accepted without one.
-//! - The commit that ends or changes the heartbeat is judged by its signatures alone, however stale the old
-//!   one is. Whoever withholds commits can't forge such a commit, and whoever has received it has seen the
-//!   branch up to there. Holding it for a heartbeat that no job makes any more would hold everybody for good
-//!   whose floor is before it. From there on, the branch is as safe from withheld commits as that commit
-//!   says.
+//! - The commit that introduces a heartbeat needs none itself: the heartbeat's key is known only from there
+//!   on. No later commit is accepted without a heartbeat.
+//! - The commit that removes or changes the heartbeat is verified by its signatures alone, even if the old
+//!   heartbeat is stale. Whoever withholds commits can't forge such a commit, and whoever has received it has
+//!   seen the branch up to there. If it needed the old heartbeat, which perhaps no job makes any more,
+//!   everybody whose floor is before it would be blocked for good. From there on, the new definition protects
+//!   the branch from withheld commits, if there is one.
 
 use std::collections::BTreeSet;
 
@@ -25,24 +25,24 @@ use crate::outcome::Outcome;
 use crate::policy::{Authority, Freshness, OnStale};
 use crate::reason::{Reason, ReasonCode};
 
-/// The end of the accepted chain, and the start of its present heartbeat.
+/// The end of the accepted chain, and the position of the commit that introduced the present heartbeat.
 pub(super) struct End<'e> {
     /// The last accepted commit, whose policy is in force.
     pub(super) parent: &'e Parent,
-    /// The number of commits of the chain up to and including the one that first asked for the present
-    /// heartbeat; 0 if the floor asks for it.
+    /// Number of commits of the chain up to and including the one that introduced the present definition of
+    /// the heartbeat; 0 if the floor has the same definition.
     pub(super) asked: usize,
 }
 
-/// The effect of a stale heartbeat: it holds every commit after the first `after` of the chain.
+/// The effect of a stale heartbeat: every commit of the chain except the first `after` is blocked.
 pub(super) struct Hold {
     pub(super) after: usize,
     pub(super) reason: Reason,
 }
 
 impl Evaluation<'_> {
-    /// Adds the reason if the heartbeat is stale by the policy at the end of the chain. Returns the hold if
-    /// the policy asks for one.
+    /// Adds a reason to the outcome if the heartbeat is stale by the policy of the last accepted commit.
+    /// Returns a hold if that policy has `onStale: hold`.
     pub(super) fn heartbeat(&self, end: &End<'_>, outcome: &mut Outcome) -> Option<Hold> {
         let freshness = end.parent.authority.policy.freshness.as_ref()?;
         let reason = self.stale(end.parent, freshness)?;
@@ -80,8 +80,8 @@ impl Evaluation<'_> {
         Some(Reason::new(ReasonCode::HeartbeatStale, message).hint("look whether the git server shows the newest commits, and whether the heartbeat's job runs"))
     }
 
-    /// Returns the time of a tag's signature if the tag is a heartbeat for this branch that names a commit of
-    /// its chain.
+    /// Returns the time of a tag's signature if the tag is a heartbeat for this branch and names a commit of
+    /// the chain, the floor, or an ancestor of the floor.
     fn beat(&self, parent: &Parent, freshness: &Freshness, tag: &TagRef) -> Option<i64> {
         let policy = &parent.authority.policy;
         let raw = self
@@ -118,15 +118,15 @@ impl Evaluation<'_> {
     }
 }
 
-/// True if a tag's name is a heartbeat's. The names filter before the limit on tags, so that no number of
-/// other tags crowds out heartbeats.
+/// True if a tag's name is that of a heartbeat. Names are compared before the limit on tags applies, so that
+/// other tags can't crowd out heartbeats.
 fn is_beat(freshness: &Freshness, tag: &TagRef) -> bool {
     tag.name
         .strip_prefix("refs/tags/")
         .is_some_and(|name| freshness.tag.owns(name))
 }
 
-/// True if two policies ask for the same heartbeat, by the same keys.
+/// True if two policies define the same heartbeat, by the same keys.
 pub(super) fn asks_the_same(one: &Authority, other: &Authority) -> bool {
     let asked = |authority: &Authority| {
         let policy = &authority.policy;

@@ -1,4 +1,4 @@
-//! The commit graph: each commit is read once for many walks.
+//! Caches the commit graph, so that many walks read each commit once.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,7 +10,8 @@ use crate::oid::Oid;
 use crate::reason::Reason;
 use crate::work::count;
 
-/// Commits that are cached. A merge has fifteen sides at most, and they mostly walk the same commits.
+/// Maximum number of cached commits. A merge has at most fifteen side branches, and their walks visit mostly
+/// the same commits.
 const KEPT: usize = 100_000;
 
 /// A commit's node in the graph.
@@ -18,11 +19,11 @@ pub(super) struct Node {
     pub(super) tree: Oid,
     pub(super) parents: Vec<Oid>,
     pub(super) seconds: i64,
-    /// The commit's size.
+    /// Size of the commit object in bytes.
     pub(super) bytes: u64,
 }
 
-/// The commits that walks have read.
+/// A cache of the commits that walks have read.
 pub(super) struct Graph<'a> {
     objects: Checked<'a>,
     known: RefCell<HashMap<Oid, Rc<Node>>>,
@@ -36,7 +37,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Returns a commit's node; reads the commit unless it is known.
+    /// Returns a commit's node. Reads the commit unless it is cached.
     pub(super) fn node(&self, id: &Oid) -> Result<Rc<Node>, Reason> {
         if let Some(node) = self.known.borrow().get(id) {
             return Ok(node.clone());

@@ -13,7 +13,7 @@ use super::revocation::Revoked;
 
 #[derive(Default)]
 pub(super) struct History {
-    /// The first commit that each key approved, and their number.
+    /// For each key, the first accepted commit that it approved, and the number of such commits.
     used: HashMap<KeyName, (Oid, usize)>,
 }
 
@@ -36,8 +36,8 @@ impl History {
         }
     }
 
-    /// Adds an alarm for each key that approved accepted commits and is revoked at the end of the chain,
-    /// other than by a soft revocation.
+    /// Adds an alarm for each key that approved accepted commits and is revoked at the end of the chain. Soft
+    /// revocations don't count.
     pub(super) fn judge(&self, revoked: &Revoked, outcome: &mut Outcome) {
         let mut found: Vec<_> = self
             .used

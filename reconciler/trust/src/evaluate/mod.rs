@@ -1,17 +1,17 @@
-//! Judges the chain from the floor to the head, step by step.
+//! Verifies the chain from the floor to the head, step by step.
 //!
 //! STRATEGY. The first-parent chain is walked from the head down to the floor, and only the parent of each
-//! commit is read. Then, upwards, the policy of `P` alone judges each step `P → C`:
+//! commit is read. Then each step `P → C` is verified, from the floor upwards, by the policy of `P` alone:
 //!
-//! 1. `C` is parsed strictly; anything that can be read in two ways is a reject.
+//! 1. `C` is parsed strictly. Bytes that can be read in two ways are rejected.
 //! 2. The trees are compared. A rule must own each changed path.
-//! 3. The signatures that count are collected, with their identities, their times, and the changed paths that
-//!    they cover.
+//! 3. The signatures that count are collected, each with its identity, its time, and the changed paths that
+//!    it covers.
 //! 4. Signatures that lie close enough together in time must meet all needs of all rules that own a changed
-//!    path. If the policy asks for it, signatures that name this branch must cover every changed path.
-//! 5. A change of `trust/` must be valid as the next policy.
+//!    path. If the policy requires it, signatures that name this branch must cover every changed path.
+//! 5. If `C` changes `trust/`, the new content must be valid as the next policy.
 //!
-//! The first step that isn't accepted ends the judging: the steps after it are `ancestor`.
+//! The first step that isn't accepted ends the verification: every later commit gets the reason `ancestor`.
 
 mod approvals;
 mod bounds;
@@ -61,19 +61,20 @@ use recorded::Recorded;
 use revocation::Revoked;
 use span::Spans;
 
-/// Commits before the floor whose dates are read.
+/// Maximum number of commits before the floor whose dates are read.
 const BEFORE_FLOOR: usize = 256;
 
-/// Policies that are cached.
+/// Maximum number of cached policies.
 const AUTHORITIES: usize = 8;
 
-/// An accepted commit, as the next step needs it.
+/// An accepted commit: the facts that the next step needs.
 #[derive(Clone)]
 struct Parent {
     id: Oid,
     tree: Oid,
     trust: Oid,
-    /// The commit's time, as far as the commit itself shows it; never before its parent's.
+    /// The commit's time in seconds since 1970, as the commit itself shows it; never before its parent's
+    /// time.
     seconds: i64,
     authority: Arc<Authority>,
 }
@@ -94,7 +95,7 @@ struct Evaluation<'a> {
     work: Rc<WorkCounter>,
 }
 
-/// Judges every commit between the floor and the head.
+/// Verifies every commit after the floor up to the head.
 pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
     let floor = inputs.floor.unwrap_or(inputs.introduction);
     let mut outcome = Outcome::at(floor);
@@ -103,7 +104,8 @@ pub fn verify(objects: &dyn Objects, inputs: &Inputs<'_>) -> Outcome {
     let begun = Evaluation::begin(objects, inputs, floor, &work, &mut outcome);
     match begun.map(|(mut evaluation, parent)| evaluation.run(parent, None, &mut outcome)) {
         Ok(None) => {}
-        // Nothing found after the hold may count, so the chain is judged again up to there.
+        // Nothing that was found after the first blocked commit may count, so the chain is verified again up
+        // to there.
         Ok(Some(hold)) => {
             let mut again = Outcome::at(floor);
             if let Ok((mut evaluation, parent)) =
@@ -198,10 +200,10 @@ impl<'a> Evaluation<'a> {
         })
     }
 
-    /// Returns the time of the floor. Each verification begins at a floor, so the floor's own date isn't
-    /// enough: a forge's unsigned merge may claim any age. Commits between the introduction and the floor
-    /// were accepted, so they weren't from the future then, and their dates count. Dates from before the
-    /// introduction don't.
+    /// Returns the time of the floor: the latest of its own date and the dates of up to [`BEFORE_FLOOR`]
+    /// commits before it. The floor's own date isn't enough, because a forge's unsigned merge may claim any
+    /// age. Commits between the introduction and the floor were accepted, so they weren't from the future
+    /// then, and their dates count. Dates after now, and dates from before the introduction, don't count.
     fn made(&self, floor: Oid, commit: &Commit<'_>) -> i64 {
         let mut latest = commit.committer.seconds;
         let (mut at, mut next) = (floor, commit.parents.first().copied());
@@ -220,7 +222,7 @@ impl<'a> Evaluation<'a> {
         latest
     }
 
-    /// Returns the policy and keys of a `trust` folder, from a cache if it has them.
+    /// Returns the policy and keys of a `trust` folder. Caches them.
     fn authority(&mut self, trust: &Oid) -> Result<Arc<Authority>, Reason> {
         if let Some(authority) = self.authorities.get(trust) {
             return Ok(authority.clone());
@@ -237,8 +239,8 @@ impl<'a> Evaluation<'a> {
         Ok(authority)
     }
 
-    /// Judges the chain, up to the hold if there is one. Returns a hold if the heartbeat turns out to hold
-    /// accepted commits.
+    /// Verifies the chain, up to `hold` if given. Returns a hold if a stale heartbeat blocks commits that
+    /// were just accepted.
     fn run(&mut self, parent: Parent, hold: Option<&Hold>, outcome: &mut Outcome) -> Option<Hold> {
         let (threads, total) = (self.inputs.threads, self.chain.len());
         std::thread::scope(|scope| {
@@ -309,8 +311,8 @@ impl<'a> Evaluation<'a> {
                 prefetch.end();
             }
             outcome.steps.push(step);
-            // The details of most accepted commits are dropped on the way, because they would take most of
-            // the memory.
+            // The details of older accepted commits are dropped during the walk, because they would take most
+            // of the memory.
             if accepted > at
                 && let Some(old) = at.checked_sub(self.inputs.detail.kept())
                 && let Some(step) = outcome.steps.get_mut(old)
@@ -346,8 +348,8 @@ impl<'a> Evaluation<'a> {
         None
     }
 
-    /// Collects the lower bounds that are neither on the accepted part of the chain nor at or below the
-    /// floor.
+    /// Adds to the outcome the lower bounds that are neither on the accepted part of the chain nor at or
+    /// below the floor.
     fn bounds(&self, outcome: &mut Outcome) {
         for bound in self.inputs.lower_bounds {
             let on_chain = self
@@ -360,10 +362,10 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Returns the floor's trailers, if an identity had signed them by the policy that judged it, and the
-    /// time of the floor's signature by a key of that policy. It is the policy of the floor's parent, so that
-    /// the trailers of a commit which brings its own signer's key have no effect. The introduction is trusted
-    /// as it is, and judged by its own policy.
+    /// Returns the floor's trailers if an identity has signed the floor, and the time of the floor's
+    /// signature if a key of the policy made it. The policy here is that of the floor's parent, so that the
+    /// trailers of a commit that adds its own signer's key have no effect. For the introduction, which is
+    /// trusted without verification, it is the introduction's own policy.
     fn own_trailers(&mut self, floor: &Parent, commit: &Commit<'_>) -> (Trailers, Option<i64>) {
         let mut judge = floor.clone();
         if let Some(parent) = commit
@@ -394,7 +396,7 @@ impl<'a> Evaluation<'a> {
     }
 }
 
-/// Returns the step of a commit that isn't judged.
+/// Returns the step of a commit that comes after one that isn't accepted.
 fn behind(id: Oid) -> Step {
     let reason = Reason::new(ReasonCode::Ancestor, "a commit before it isn't accepted");
     Step {
@@ -403,8 +405,8 @@ fn behind(id: Oid) -> Step {
     }
 }
 
-/// Holds the first commit after the accepted ones, if there is one, for a reason other than its own. A reject
-/// stays a reject.
+/// Blocks the first commit after the `accepted` first ones, if there is one, for a reason that isn't about
+/// the commit itself. A rejected commit stays rejected. Raises the outcome's verdict in any case.
 fn hold_at(accepted: usize, reason: &Reason, outcome: &mut Outcome) {
     let verdict = reason.code.verdict();
     if let Some(step) = outcome.steps.get_mut(accepted)

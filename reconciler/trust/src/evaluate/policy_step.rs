@@ -16,8 +16,8 @@ pub(super) fn in_trust(path: &str) -> bool {
 }
 
 impl Evaluation<'_> {
-    /// Returns the folder `trust` after a step. A step that changes it may change nothing else, and may not
-    /// remove it.
+    /// Returns the object name of the folder `trust` after a step. Fails if the step changes other paths
+    /// together with the folder, or removes it.
     pub(super) fn new_trust(
         &self,
         parent: &Parent,
@@ -45,7 +45,8 @@ impl Evaluation<'_> {
         })
     }
 
-    /// Returns the policy that is in force after a step, if it is valid as the next one.
+    /// Returns the policy that is in force after a step. Fails if the step's policy can't follow the
+    /// parent's.
     pub(super) fn next_policy(
         &mut self,
         parent: &Parent,

@@ -1,13 +1,14 @@
-//! Checks commits on other threads before the judge gets to them.
+//! Verifies commits in advance, on other threads.
 //!
 //! STRATEGY. More than half of the cost of a commit is arithmetic: its name and its signature. Both depend
-//! only on its bytes and on keys, so other threads can compute them for the next commits of the chain, with
-//! the keys of the policy in force. The judge uses a result only for the very bytes that it judges, and only
-//! if the policy is still the same; otherwise, and for commits that no thread has checked, the judge computes
-//! it. So no verdict depends on prefetching, nor on the number of threads.
+//! only on the commit's bytes and on keys, so other threads can compute them for the next commits of the
+//! chain, with the keys of the policy in force. The main thread uses a result only together with the bytes
+//! that it was computed from, and only if the policy is still the same. Otherwise, and for commits that no
+//! thread has verified, the main thread computes the result. So no verdict depends on prefetching or on the
+//! number of threads.
 //!
-//! Only the judge's thread reads objects. The commits that wait are bounded in number and in bytes, and
-//! dropped at the first commit that isn't accepted. The judge does the work of a thread that fails.
+//! Only the main thread reads objects. The commits that wait for a thread are bounded in number and in bytes,
+//! and are dropped at the first commit that isn't accepted. If a thread fails, the main thread does its work.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -23,24 +24,24 @@ use crate::oid::Oid;
 use crate::policy::Authority;
 use crate::signature::Finding;
 
-/// Commits in a batch: waking a thread costs as much as a few signatures.
+/// Maximum number of commits in a batch. Waking a thread costs as much as a few signatures.
 const BATCH: usize = 32;
-/// Bytes of commits in a batch, not counting the last commit.
+/// Maximum size in bytes of the commits in a batch, not counting the last commit.
 const BATCH_BYTES: usize = 64 << 10;
-/// Batches that a thread may have in its queue, including the one that it works on.
+/// Maximum number of batches in a thread's queue, including the one that the thread works on.
 const WAITING: usize = 4;
 
-/// A commit that another thread has checked.
+/// A commit that another thread has verified.
 pub(super) struct Prefetched {
     id: Oid,
-    /// The commit's bytes, if they have its name.
+    /// The commit's bytes, or an error if they can't be read or don't have the commit's name.
     raw: Result<Vec<u8>, ReadError>,
-    /// The finding about its signature by these keys, if the bytes parse as a commit.
+    /// The finding about the commit's signature with the keys of this policy, if the bytes parse as a commit.
     finding: Option<(Arc<Authority>, Finding)>,
 }
 
 impl Prefetched {
-    /// Returns the commit's bytes, and the finding if it was made under this policy.
+    /// Returns the commit's bytes, and the finding if it was made with the keys of this policy.
     pub(super) fn by(
         self,
         authority: &Arc<Authority>,
@@ -51,17 +52,17 @@ impl Prefetched {
     }
 }
 
-/// The store's answer for a commit.
+/// The result of reading a commit from the store.
 type Read = (Oid, Result<Vec<u8>, ReadError>);
 
-/// The work of a thread: commits as the store gave them, and a policy.
+/// Work for a thread: commits as read from the store, and the policy to verify them with.
 struct Batch {
     commits: Vec<Read>,
     authority: Arc<Authority>,
 }
 
 impl Batch {
-    /// Checks the commits of the batch, or only some of them if the judge needs no more.
+    /// Verifies the commits of the batch. Stops early if `over` becomes true.
     fn look(self, over: &AtomicBool) -> Vec<Prefetched> {
         let look = |(id, raw): Read| {
             let raw = raw.and_then(|raw| {
@@ -91,13 +92,14 @@ struct Thread<'scope> {
     handle: ScopedJoinHandle<'scope, ()>,
 }
 
-/// The threads and the state of their batches. The judge deals out batches in turn and collects them in the
-/// same order.
+/// The threads and the state of their batches. The main thread gives a batch to each thread in turn and
+/// collects the results in the same order.
 #[derive(Default)]
 pub(super) struct Prefetch<'scope> {
     threads: Vec<Thread<'scope>>,
     over: Arc<AtomicBool>,
-    /// The position in the chain of the next commit to deal out; `None` if the store failed to read one.
+    /// The position in the chain of the next commit to give to a thread; `None` after a commit that can't be
+    /// read or a thread that has ended.
     next: Option<usize>,
     given: usize,
     taken: usize,
@@ -105,7 +107,7 @@ pub(super) struct Prefetch<'scope> {
 }
 
 impl<'scope> Prefetch<'scope> {
-    /// Starts up to `count` threads for a chain of `commits`; none for a single commit.
+    /// Starts up to `count` threads for a chain of `commits` commits; starts none for a single commit.
     pub(super) fn start(scope: &'scope Scope<'scope, '_>, count: usize, commits: usize) -> Self {
         let mut prefetch = Self {
             next: Some(0),
@@ -123,7 +125,7 @@ impl<'scope> Prefetch<'scope> {
                 }
             };
             let builder = Builder::new().name("signatures".to_owned());
-            // A thread that can't be started isn't needed: the judge does the work.
+            // A thread that can't be started isn't needed: the main thread does the work.
             let Ok(handle) = builder.spawn_scoped(scope, work) else {
                 break;
             };
@@ -132,19 +134,19 @@ impl<'scope> Prefetch<'scope> {
         prefetch
     }
 
-    /// Stops all threads: the judge needs nothing more, or does the work alone.
+    /// Stops all threads, when the main thread needs no more results or continues alone.
     pub(super) fn end(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         for Thread { todo, done, handle } in self.threads.drain(..) {
             drop((todo, done));
-            // If the thread panicked, the judge has done its work.
+            // If the thread panicked, the main thread does its work.
             let _ = handle.join();
         }
         self.looked.clear();
     }
 
-    /// Returns the next commit of the chain if a thread has checked it, and deals out further commits. The
-    /// judge must call this for each commit in turn.
+    /// Returns the next commit of the chain if a thread has verified it, and gives further commits to the
+    /// threads. The main thread must call this for each commit in turn.
     pub(super) fn take(
         &mut self,
         objects: Checked<'_>,
@@ -183,7 +185,7 @@ impl<'scope> Prefetch<'scope> {
         }
     }
 
-    /// Reads the next batch of commits. A commit that can't be read ends the prefetching.
+    /// Reads the next batch of commits. No batch follows after a commit that can't be read.
     fn batch(&mut self, objects: Checked<'_>, chain: &Chain) -> Option<Vec<Read>> {
         let (mut commits, mut bytes) = (Vec::with_capacity(BATCH), 0);
         while commits.len() < BATCH && bytes < BATCH_BYTES {

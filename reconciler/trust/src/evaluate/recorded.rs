@@ -1,4 +1,4 @@
-//! Revocations that accepted policies had, so that no later policy restores a key without them.
+//! Records the revocations in accepted policies, so that no later policy brings a key back without them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,8 +14,9 @@ use crate::reason::{Reason, ReasonCode};
 #[derive(Default)]
 pub(super) struct Recorded {
     revocations: RecordedRevocations,
-    /// True once everything from the introduction to the floor was read. Most steps don't need that: a key
-    /// that every policy since has had has kept its revocations in each of them.
+    /// True once the policies of all commits from the introduction to the floor were read. Only a step that
+    /// adds a key needs them: if every policy since then has had a key, each of them has kept the key's
+    /// revocations.
     whole: bool,
 }
 
@@ -27,7 +28,7 @@ impl Recorded {
 }
 
 impl Evaluation<'_> {
-    /// Refuses a policy whose key files have lost a revocation that an accepted one had.
+    /// Fails if the key files of a new policy have lost a revocation that an accepted policy had.
     pub(super) fn keep_revocations(
         &mut self,
         parent: &Parent,
@@ -49,8 +50,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Reads the key files of every commit from the floor down to the introduction, and of the commits that a
-    /// signed rollback left.
+    /// Records the key files of every commit from the floor back to the introduction, and of the commits that
+    /// rollbacks left.
     fn record_history(&mut self) -> Result<(), Reason> {
         let mut pending: Vec<Oid> = self.inputs.floor.into_iter().collect();
         let (mut commits, mut folders) = (HashSet::new(), HashSet::new());

@@ -1,4 +1,4 @@
-//! Revokes keys: by this machine's configuration, by `revoke/` tags, by certificates.
+//! Determines which keys are revoked: by this machine's configuration, by `revoke/` tags, by certificates.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
@@ -19,30 +19,35 @@ use crate::verified::Revision;
 #[derive(Default)]
 pub(super) struct Revoked {
     local: BTreeSet<KeyName>,
-    /// The material of keys that this machine's configuration has whole.
+    /// Key material of the keys that this machine's configuration gives as whole keys and not as
+    /// fingerprints.
     local_material: Material,
-    /// Keys that tags revoked before. Apart from `local`, because tags by such a key can still revoke others:
-    /// the order of tags doesn't matter.
+    /// Keys that tags revoked in the past. Separate from `local`, because messages name the cause, and
+    /// because the outcome lists the keys that no present tag revokes.
     before: BTreeSet<KeyName>,
-    /// Keys that tags revoke, with the time at which there were enough signatures.
+    /// Keys that tags revoke, with the time since which the tags have had enough signatures.
     tags: BTreeMap<KeyName, i64>,
-    /// Hard revocations of certificates that were in an accepted policy, so that dropping a
-    /// certificate and adding it again without its revocation gains nothing.
+    /// Keys with a hard revocation in a certificate of an accepted policy. Dropping the certificate and
+    /// adding it again without its revocation doesn't help.
     certificates: BTreeSet<KeyName>,
-    /// Tags that don't revoke yet, by the key that they name, with their signatures under the current policy.
+    /// Signed tags that don't revoke yet, by the key to revoke, with their signatures under the current
+    /// policy.
     waiting: BTreeMap<KeyName, Vec<Waiting>>,
-    /// The targets of the waiting tags.
+    /// The targets of the tags in `waiting`.
     targets: HashSet<Oid>,
-    /// Signed tags whose signatures don't count under the current policy, by their positions among the tags.
-    /// Anybody may push them, so they are examined once under each policy and not for each commit.
+    /// Signed tags whose signatures don't count under the current policy, by the key to revoke; positions in
+    /// the inputs' tags. Anybody may push such tags, so they are verified once for each policy and not for
+    /// each commit.
     silent: BTreeMap<KeyName, Vec<usize>>,
-    /// Tags that weren't examined because the policy doesn't have the key that they name, by their positions.
+    /// Tags that weren't read because the policy doesn't have the key to revoke; positions in the inputs'
+    /// tags.
     unread: BTreeMap<KeyName, Vec<usize>>,
     /// Commits that were accepted and then left by a signed rollback.
     left: HashSet<Oid>,
-    /// The material of revoked keys that have left the policy, so that none returns in another form.
+    /// Key material of revoked keys that have left the policy, so that none of them returns in another
+    /// format.
     materials: BTreeMap<KeyName, Material>,
-    /// True once `left` holds the commits that rollbacks below the floor left.
+    /// True once `left` contains the commits that rollbacks below the floor left.
     left_below_floor: bool,
 }
 
@@ -50,9 +55,9 @@ pub(super) struct Revoked {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RevokedBy {
     Configuration,
-    /// Tags that have had enough signatures since this time.
+    /// Tags, which have had enough signatures since this time (seconds since 1970).
     Tags(i64),
-    /// Tags that revoked the key before.
+    /// Tags that revoked the key in the past.
     EarlierTags,
     Certificate,
 }
@@ -69,14 +74,14 @@ impl fmt::Display for RevokedBy {
 }
 
 struct Waiting {
-    /// The tag's position among the tags.
+    /// The tag's position in the inputs' tags.
     at: usize,
     target: Oid,
     signature: CountedSignature,
 }
 
 impl Revoked {
-    /// Returns the cause of the revocation of a key of the ring, if the key is revoked.
+    /// Returns what revoked a key of the key ring, or `None` if the key isn't revoked.
     pub(super) fn by(&self, authority: &Authority, key: usize) -> Option<RevokedBy> {
         let other_form = |name: &KeyName| {
             let material = self.materials.get(name);
@@ -90,13 +95,15 @@ impl Revoked {
         each.find_map(|(name, by)| is(name).then_some(by))
     }
 
-    /// Returns the cause of the revocation of a key that the policy doesn't have, if the key is revoked.
+    /// Returns what revoked the key with this fingerprint, or `None` if it isn't revoked. The policy needn't
+    /// have the key.
     pub(super) fn by_name(&self, key: &KeyName) -> Option<RevokedBy> {
         let mut each = self.each();
         each.find_map(|(name, by)| (name == key).then_some(by))
     }
 
-    /// Returns all revoked keys with the causes, the strongest cause first.
+    /// Returns all revoked keys with the causes. If a key has several causes, the strongest is returned
+    /// first.
     fn each(&self) -> impl Iterator<Item = (&KeyName, RevokedBy)> {
         let local = self.local.iter().map(|key| (key, RevokedBy::Configuration));
         let tags = self
@@ -109,7 +116,8 @@ impl Revoked {
         local.chain(tags).chain(before).chain(certificates)
     }
 
-    /// Returns the keys that this machine's configuration revokes, and those that tags revoked before.
+    /// Returns the revocations that the inputs contain: those of this machine's configuration, and those that
+    /// tags made in the past.
     pub(super) fn known(inputs: &Inputs<'_>) -> Self {
         let keys = |revoked: Option<&Revocations>| {
             let keys = revoked.into_iter().flat_map(Revocations::iter);
@@ -126,12 +134,13 @@ impl Revoked {
         }
     }
 
-    /// Returns the keys that tags revoke, each with the time at which there were enough signatures.
+    /// Returns the keys that tags revoke, each with the time since which the tags have had enough signatures.
     pub(super) fn by_tags(&self) -> impl Iterator<Item = (&KeyName, i64)> {
         self.tags.iter().map(|(key, since)| (key, *since))
     }
 
-    /// Returns the keys that tags revoked before but not now, and that would have authority in this policy.
+    /// Returns the keys of this policy that tags revoked in the past, and that neither tags nor this
+    /// machine's configuration revoke now.
     pub(super) fn unbacked(&self, authority: &Authority) -> Vec<KeyName> {
         let gone = |key: &&KeyName| {
             !self.tags.contains_key(key) && !self.local.contains(key) && authority.ring.has(key)
@@ -139,7 +148,7 @@ impl Revoked {
         self.before.iter().filter(gone).cloned().collect()
     }
 
-    /// Remembers the material of the revoked keys of a policy that ends.
+    /// Records the key material of the revoked keys of a policy that is about to be replaced.
     fn remember_materials(&mut self, authority: &Authority) {
         let names = self.each().map(|(name, _)| name.clone());
         let gone: Vec<KeyName> = names.filter(|name| authority.ring.has(name)).collect();
@@ -149,7 +158,7 @@ impl Revoked {
         }
     }
 
-    /// Remembers the hard revocations of an accepted policy's certificates.
+    /// Records the keys of an accepted policy whose certificates have a hard revocation.
     pub(super) fn remember(&mut self, authority: &Authority) {
         let keys = authority.ring.keys().iter();
         let compromised = keys.filter(|key| key.is_compromised());
@@ -159,7 +168,7 @@ impl Revoked {
 }
 
 impl Evaluation<'_> {
-    /// Returns the revocations as of the floor.
+    /// Returns the revocations in force at the floor.
     pub(super) fn revocations(&self, floor: &Parent) -> Revoked {
         let mut revoked = Revoked::known(self.inputs);
         for (at, tag) in self.inputs.tags.iter().enumerate() {
@@ -179,7 +188,8 @@ impl Evaluation<'_> {
         revoked
     }
 
-    /// Finds the commits that rollbacks below the floor left, if a tag's target is a commit off the chain.
+    /// Finds the commits that rollbacks below the floor left. Needed only if a tag's target is neither on the
+    /// chain nor below the floor.
     fn find_left(&self, revoked: &mut Revoked) {
         let elsewhere = |target: &Oid| {
             self.chain.position(target).is_none()
@@ -194,9 +204,9 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Examines every tag that names a key of the policy. The only limit is the one on all tags, beyond which
-    /// a source gives nothing at all: with a lower one, whoever may push tags could push so many that the tag
-    /// which revokes a stolen key isn't examined.
+    /// Verifies every unread tag that names a key of the policy. Their number has no limit except that on all
+    /// tags, beyond which a source returns an error: with a lower limit, whoever may push tags could push so
+    /// many that the tag which revokes a stolen key isn't verified.
     fn look_at_those_of(&self, revoked: &mut Revoked, authority: &Authority) {
         let keys: Vec<KeyName> = revoked
             .unread
@@ -210,7 +220,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Examines all tags again under a new policy.
+    /// Verifies again, under a new policy, all tags that don't revoke yet.
     fn look_again(&self, revoked: &mut Revoked, authority: &Authority) {
         let waiting = std::mem::take(&mut revoked.waiting);
         let mut again = std::mem::take(&mut revoked.silent);
@@ -227,8 +237,9 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Examines some of the tags that name other keys. Those keys have no authority to lose, but a commit
-    /// signed by one of them is reported as signed by a revoked key.
+    /// Verifies some of the tags that name keys outside the policy, at most [`limits::STRANGERS`]. Such keys
+    /// have no authority to lose, but a commit signed by one of them is then reported as signed by a revoked
+    /// key.
     fn look_at_strangers(&self, revoked: &mut Revoked, authority: &Authority) {
         let (mut room, mut keys) = (limits::STRANGERS, Vec::new());
         for (key, tags) in &revoked.unread {
@@ -254,7 +265,7 @@ impl Evaluation<'_> {
             let Ok(parsed) = approvals::parse(&raw, &tag.target, &tag.name) else {
                 continue;
             };
-            // An unsigned tag counts under no policy.
+            // An unsigned tag counts under no policy, so it isn't kept.
             if parsed.signature.is_none() {
                 continue;
             }
@@ -276,8 +287,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Applies the tags that wait for this accepted commit or for one that it left by a rollback, and those
-    /// that may count because the policy has changed since `before`.
+    /// Applies the tags whose target is this newly accepted commit or a commit that it left by a rollback. If
+    /// the policy has changed since `before`, also applies the tags that count under the new one.
     pub(super) fn revoke_after(
         &mut self,
         before: &Parent,
@@ -294,7 +305,7 @@ impl Evaluation<'_> {
             self.find_left(&mut revoked);
         }
         let mut left = HashSet::new();
-        // A tag that is silent may count under a later policy.
+        // A tag in `silent` may count under a later policy.
         if (!revoked.waiting.is_empty() || !revoked.silent.is_empty())
             && let Some(from) = chain::left_by(&revision.trailers, revision.parent)
         {
@@ -311,7 +322,7 @@ impl Evaluation<'_> {
     }
 
     /// Applies the tags whose targets are accepted commits and whose signatures together meet the needs of a
-    /// change of `trust/`. Tags are judged independently of each other, so that their order doesn't matter,
+    /// change of `trust/`. Each key's tags are counted separately, so that the order of tags doesn't matter,
     /// and without a limit on their age, because they only revoke.
     fn revoke(&self, revoked: &mut Revoked, parent: &Parent, at: Option<usize>) {
         let policy = &parent.authority.policy;
@@ -333,7 +344,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Returns the keys of the policy that tags name without enough signatures to revoke them.
+    /// Returns the keys of the policy with `revoke/` tags that don't have enough signatures yet.
     pub(super) fn begun(&self, parent: &Parent, at: Option<usize>) -> Vec<RevocationBegun> {
         let authority = &parent.authority;
         let change = [change()];
@@ -385,21 +396,22 @@ impl Evaluation<'_> {
             .collect()
     }
 
-    /// Returns the identities that have a key of the policy that still counts now.
+    /// Returns the identities that have a key of the policy that is usable now and isn't revoked.
     pub(super) fn able(&self, authority: &Authority) -> BTreeSet<IdentityIndex> {
         let revoked = |key| self.revoked.by(authority, key).is_some();
         authority.able(self.inputs.now, revoked)
     }
 
-    /// Returns a tag's signature if it counts under a policy, whether or not its target is accepted.
+    /// Returns a tag's signature if it counts under a policy. Doesn't check that the tag's target is
+    /// accepted.
     fn revoking_signature(
         &self,
         authority: &Authority,
         parsed: &Tag<'_>,
     ) -> Option<CountedSignature> {
         let finding = self.examine_tag(authority, parsed)?.for_revoking();
-        // A tag by a revoked key still counts here. If two keys revoke each other, only their own claims say
-        // which came first; and nobody may get authority back because another loses it.
+        // A tag by a revoked key still counts here. If two keys revoke each other, only their own claims tell
+        // which tag is older. And nobody may get authority back because somebody else loses it.
         let by = By::Tag(parsed.name.to_owned());
         let authorized =
             self.authorize(authority, &Revoked::default(), finding, Bounds::none(), by);
@@ -407,7 +419,7 @@ impl Evaluation<'_> {
     }
 }
 
-/// Returns the change that a revocation is judged as: one of the whole folder `trust`.
+/// Returns the change whose needs a revocation must meet: a change of the whole folder `trust`.
 fn change() -> Change {
     Change {
         path: TRUST_PATH.to_owned(),
@@ -423,8 +435,8 @@ fn patient(policy: &Policy) -> Policy {
     patient
 }
 
-/// Returns the time at which there were enough signatures: takes each identity's oldest one, in order of
-/// time.
+/// Returns the time since which there have been enough signatures. Uses each identity's oldest signature, in
+/// order of time.
 fn since(policy: &Policy, asked: &Asked<'_>, mut signatures: Vec<CountedSignature>) -> i64 {
     signatures.sort_by_key(|signature| signature.seconds);
     let mut seen = BTreeSet::new();

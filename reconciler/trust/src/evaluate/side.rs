@@ -1,4 +1,4 @@
-//! Judges the sides of a merge: their fork points, their changes, and their approvals.
+//! Verifies the merged branches of a merge: their fork points, their changes, and their approvals.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::rc::Rc;
@@ -17,27 +17,28 @@ use crate::reason::{Reason, ReasonCode};
 use crate::signature::Finding;
 use crate::work::count;
 
-/// Empty commits at the end of a branch that are examined.
+/// Maximum number of empty commits at the end of a branch that are examined as approvals.
 const EMPTY_COMMITS: usize = 64;
 
-/// The approvals of the branches that a merge carries.
+/// The approvals of the branches that a merge commit merges.
 pub(super) struct Side {
     pub(super) signatures: Vec<CountedSignature>,
-    /// The time of the last signature by a key of the policy in the merge itself, whether or not it counts: a
-    /// revocation must not make a commit older than it is.
+    /// The time of the latest signature by a key of the policy that the merge carries in embedded tags and
+    /// empty commits, whether or not it counts: a revocation must not make a commit older than it is.
     pub(super) latest: Option<i64>,
 }
 
 /// A counted signature that approves the last commit (tip) of a branch.
 struct Approver {
     signature: CountedSignature,
-    /// The commit since which it approves, if it says so: `Approve-Base:`.
+    /// The value of the approval's `Approve-Base:` trailer. Commits up to and including the base aren't
+    /// approved.
     base: Option<String>,
 }
 
 impl Evaluation<'_> {
-    /// Returns the signatures that approve the tips of merged branches, each for the paths that the merge
-    /// took as they were approved.
+    /// Returns the signatures that approve the tips of merged branches. Each covers the paths that the merge
+    /// took from the branch as they were approved.
     pub(super) fn side_signatures(
         &self,
         parent: &Parent,
@@ -85,9 +86,8 @@ impl Evaluation<'_> {
         Ok(Side { signatures, latest })
     }
 
-    /// Drops the approvals that don't reach down to the fork point: an approval with a base covers nothing
-    /// before that base. A base that the merge's first parent has among its ancestors leaves out nothing of
-    /// the branch.
+    /// Drops the approvals that don't cover a branch from its fork point on: an approval with a base covers
+    /// nothing before that base. A base on the mainline before the merge is no restriction.
     fn drop_narrow(
         &self,
         candidate: &Candidate<'_>,
@@ -125,10 +125,10 @@ impl Evaluation<'_> {
         });
     }
 
-    /// Returns the changed paths that the merge has as the tip has them, if it took the tip's whole change;
-    /// otherwise a path that it didn't take.
+    /// Returns the changed paths for which the merge has the tip's content, if the merge took the whole
+    /// change of the tip. Otherwise returns a path that it didn't take, as the inner error.
     ///
-    /// Whoever approved the tip approved the change from its bases to it. If the mainline has meanwhile
+    /// Whoever approved the tip approved the change from its merge bases to it. If the mainline has meanwhile
     /// changed a path too, the merge starts from content that they never saw: taking the tip's side would
     /// silently undo the newer change with an old approval. So a path counts only if the parent still has it
     /// as every base has it.
@@ -140,7 +140,7 @@ impl Evaluation<'_> {
         fork: &Fork,
     ) -> Result<Result<HashSet<String>, String>, Reason> {
         let tip_tree = self.graph.node(tip)?.tree;
-        // The paths that the tip changed since every base; without a base, all its paths.
+        // The paths that the tip changed since every base. If there is no base, all paths of the tip.
         let mut bases = Vec::new();
         for base in &fork.bases {
             bases.push(Some(self.graph.node(base)?.tree));
@@ -183,7 +183,8 @@ impl Evaluation<'_> {
         Ok(Ok(taken))
     }
 
-    /// Returns the approvals of a tip: embedded tags, tags of it, and empty commits at its end.
+    /// Returns the approvals of a tip: by embedded tags, by approval tags, and by empty commits at the
+    /// branch's end.
     fn approvers(
         &self,
         parent: &Parent,
@@ -198,8 +199,8 @@ impl Evaluation<'_> {
             let made = finding.made().map(|made| made.seconds).filter(past);
             *latest = (*latest).max(made);
         };
-        // The first sight of embedded tags and of a branch's commits isn't recorded. They were here when the
-        // merge that carries them was, so its first sight counts.
+        // The first sight of embedded tags and of a branch's commits isn't always recorded. They arrived with
+        // the merge at the latest, so the time at which the merge was first seen is used.
         let carried = self.seen(&candidate.id);
         let raw = read(self.objects, tip)?;
         let at = parse(&raw, tip)?;
@@ -211,7 +212,7 @@ impl Evaluation<'_> {
             Err(reason) => add_note(notes, reason),
         };
         for raw in &candidate.commit.mergetags {
-            // Each embedded tag is known to parse and to name a parent.
+            // It was checked before that each embedded tag parses and names a parent.
             let Ok(tag) = Tag::parse(raw, tip.format()) else {
                 continue;
             };
@@ -238,7 +239,8 @@ impl Evaluation<'_> {
             let signature = self.approval_of(parent, tag, &raw, tip, at.committer.seconds);
             note(signature, message);
         }
-        // Empty commits, each approving the one below it, down to the first that isn't empty.
+        // Walk down the empty commits, each of which approves its parent, to the first commit that isn't
+        // empty.
         let (mut id, mut raw) = (*tip, raw.into_owned());
         let mut room = limits::EMPTY_COMMITS;
         for _ in 0..EMPTY_COMMITS {
@@ -275,7 +277,8 @@ impl Evaluation<'_> {
         Ok(signatures)
     }
 
-    /// Returns the signature of an empty commit that declares to approve the commit below it.
+    /// Verifies the signature of an empty commit. Fails if the commit doesn't say that it approves its parent
+    /// (`below`).
     fn approved_by_commit(
         &self,
         parent: &Parent,
@@ -287,8 +290,8 @@ impl Evaluation<'_> {
         Ok(self.examine_commit(&parent.authority, commit))
     }
 
-    /// Returns the first commit of the merged branches, under `allSigned`, that isn't signed by an identity
-    /// of this policy and of the policies of all its parents.
+    /// Checks `sideBranches: allSigned`. Returns a reason about the first commit of the merged branches that
+    /// isn't signed by an identity of this policy and of the policies of all the commit's parents.
     pub(super) fn unsigned_on_side(
         &mut self,
         parent: &Parent,
@@ -300,8 +303,8 @@ impl Evaluation<'_> {
         for tip in commit.parents.iter().skip(1) {
             let side = fork(&self.graph, parent.id, *tip)?.side;
             let side: HashSet<Oid> = side.into_iter().collect();
-            // The walk goes from the tip downwards. A stranger who joins many copies of a signed commit (in
-            // other armor) causes no signature checks, because the join itself fails first.
+            // Walk from the tip down. If a stranger merges many copies of a signed commit (in other armor),
+            // the merge itself fails first, so that the copies aren't verified.
             let mut pending = VecDeque::from([*tip]);
             while let Some(id) = pending.pop_front() {
                 if !side.contains(&id) || !signed.insert(id) {
@@ -359,8 +362,8 @@ impl Evaluation<'_> {
     }
 }
 
-/// Drops approvals that have expired: those older than `approvals.maxAge` when their branch was merged.
-/// History has no clock, and an unsigned merge may claim any date; it never counts as older than the commit
+/// Drops approvals that were older than `approvals.maxAge` when their branch was merged. There is no clock
+/// for the past, and an unsigned merge may claim any date, so the merge never counts as older than the commit
 /// that it follows.
 fn drop_expired(
     parent: &Parent,
@@ -387,7 +390,7 @@ fn drop_expired(
     });
 }
 
-/// Returns the base that an approval names.
+/// Returns the value of an approval's `Approve-Base:` trailer.
 fn base_in(message: &[u8]) -> Option<String> {
     let trailers = Trailers::parse(message).ok()?;
     trailers.get("approve-base").map(str::to_owned)

@@ -1,7 +1,7 @@
-//! Simulates the verdicts of the commits behind pending ones, as if those were accepted.
+//! Simulates the verdicts of commits that follow pending ones, as if the pending ones were accepted.
 //!
-//! The result is advice, such as a server's hook gives before it takes a push, and no verdict: nothing here
-//! is accepted, and nothing here makes a [`Verified`](crate::Verified).
+//! The result is advice and no verdict; a server's hook shows it before it accepts a push. Nothing here
+//! accepts a commit or makes a [`Verified`](crate::Verified).
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -15,20 +15,20 @@ use crate::oid::Oid;
 use crate::outcome::{Outcome, Step};
 use crate::reason::{Reason, ReasonCode};
 
-/// A commit that would be held.
+/// A commit that wouldn't be accepted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Held {
-    /// The commit before it.
+    /// The previous commit of the chain.
     pub after: Oid,
-    /// The commit's judgement now; without notes.
+    /// The verdict and reasons at the present time, without notes.
     pub step: Step,
-    /// The commit's judgement at the time of its own date, if it waits for that.
+    /// The verdict and reasons at the time of the commit's own date, if that is in the future.
     pub once_due: Option<Step>,
 }
 
-/// Judges each commit from the floor to the head as if all before it were accepted, in one evaluation. Calls
-/// `tell` with each commit that would be held, oldest first, until `tell` breaks. Ignores the heartbeat.
+/// Verifies each commit from the floor to the head as if all commits before it were accepted. Calls `tell`
+/// with each commit that wouldn't be accepted, oldest first, until `tell` breaks. Ignores the heartbeat.
 ///
 /// This is for showing people the effect of a push. Never act on it: only [`verify`](crate::verify) decides.
 ///
@@ -63,7 +63,8 @@ pub fn simulate(
         if let Err(reason) = &stand_in
             && !step.reasons.contains(reason)
         {
-            // Nothing can be said of the commits that build on it, so it would hold for good.
+            // Without a stand-in the next commits can't be verified, so this reason would block them for
+            // good.
             step.verdict = step.verdict.max(reason.code.verdict());
             step.reasons.push(reason.clone());
         }
@@ -81,12 +82,12 @@ pub fn simulate(
 }
 
 impl Evaluation<'_> {
-    /// Returns a commit that isn't accepted as the next step would need it if it were.
+    /// Returns what the next step needs to know of a commit, as if the commit were accepted.
     fn simulated(&mut self, before: &Parent, at: usize, id: Oid) -> Result<Parent, Reason> {
         let raw = read(self.objects, &id)?;
         let commit = Commit::parse(&raw, id.format()).map_err(|e| malformed(&e))?;
-        // A policy that nobody of the one before has approved isn't read, so nothing can be said of the
-        // commits that build on it. An approved one was read when its step was judged.
+        // A new policy that no identity of the old one has approved isn't read, so the commits that follow it
+        // can't be verified. An approved policy was read when its step was verified.
         let trust = self.trees.trust(&commit.tree)?;
         if trust
             .is_some_and(|trust| trust != before.trust && !self.authorities.contains_key(&trust))
@@ -104,7 +105,7 @@ impl Evaluation<'_> {
         Ok(parent)
     }
 
-    /// Judges the step again at the time of its own date, if that is in the future.
+    /// Verifies the step again at the time of the commit's own date, if the step waits for that date.
     fn once_due(
         &mut self,
         parent: &Parent,

@@ -1,4 +1,4 @@
-//! Tags of the commit itself, and tags with `Approve-Base:`, which approve more than their target.
+//! Approvals by tags of the commit itself, and by tags with `Approve-Base:`, which approve several commits.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,31 +13,33 @@ use crate::oid::Oid;
 use crate::reason::Reason;
 use crate::signature::Finding;
 
-/// Results about tags with a base. Anybody who may push tags can push many, and a tag may span any step. So
-/// each signature is examined once under each policy, the commits between a tag's ends are read once, and a
-/// tag that isn't by a key of the policy costs nothing more.
+/// Cached results about tags with a base. Anybody who may push tags can push many, and a tag may span any
+/// step. So each signature is verified once under each policy, the commits that a tag spans are read once,
+/// and a tag that isn't signed by a key of the policy costs nothing more.
 #[derive(Default)]
 pub(super) struct Spans {
-    /// The tags under the policy of the last step, with its `trust` folder.
+    /// The tags as sorted under the policy of the last step, with the object name of that policy's `trust`
+    /// folder.
     sorted: RefCell<Option<(Oid, Rc<Sorted>)>>,
-    /// The reason that a tag can't span anything, if it can't, by tag.
+    /// By tag, the reason that the tag's span isn't valid, or `None` if it is.
     void: RefCell<HashMap<Oid, Option<&'static str>>>,
 }
 
-/// Tags with a base under one policy.
+/// Tags with a base, sorted by whether a key of one policy has signed them.
 #[derive(Default)]
 struct Sorted {
-    /// The positions of the tags by a key of the policy.
+    /// Positions in [`Approvals::spans`](approvals::Approvals) of the tags that a key of the policy has
+    /// signed.
     ours: Vec<usize>,
-    /// Some of the other tags: their targets, and the reasons that they don't count.
+    /// Some of the other tags: the target, and the reason that the tag doesn't count.
     strangers: Vec<(Oid, Reason)>,
 }
 
-/// Tags by strangers that are reported.
+/// Maximum number of tags in `strangers`.
 const TOLD: usize = 20;
 
 impl Evaluation<'_> {
-    /// Adds the signatures of tags of the commit itself, and of tags that span it.
+    /// Adds the signatures of tags whose target is the commit, and of tags that span the commit.
     pub(super) fn direct_signatures(
         &self,
         parent: &Parent,
@@ -99,7 +101,7 @@ impl Evaluation<'_> {
                 .position(&span.target)
                 .is_some_and(|to| to != from)
         };
-        // Many tags have a base but span nothing beyond their target.
+        // Skip the many tags that have a base but span nothing except their target.
         let spans = self.approvals.spans.iter().enumerate();
         for (at, span) in spans.filter(|(_, span)| between(span)) {
             let name = self.approvals.name(&span.tag);
@@ -130,8 +132,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Returns the reason that a span is void: its base isn't an earlier commit of the branch, or `trust/`
-    /// changes within the span.
+    /// Returns the reason that a span isn't valid: its base isn't an earlier commit of the branch, or
+    /// `trust/` changes within the span. Returns `None` for a valid span.
     fn void(&self, span: &Span, to: usize) -> Option<&'static str> {
         if let Some(known) = self.spans.void.borrow().get(&span.tag) {
             return *known;

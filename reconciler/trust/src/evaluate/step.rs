@@ -1,4 +1,4 @@
-//! Judges one step: if `C` may follow `P`.
+//! Verifies one step: whether the commit `C` may follow its parent `P`.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ use crate::signature::Finding;
 use crate::verdict::Verdict;
 use crate::verified::Revision;
 
-/// Ignored approvals that are reported: whoever may push tags can push many.
+/// Maximum number of ignored approvals that are reported. Whoever may push tags can push many.
 const NOTES: usize = 100;
 
 /// Adds a note unless the limit is reached.
@@ -38,20 +38,20 @@ pub(super) struct Candidate<'c> {
     pub(super) at: usize,
     pub(super) commit: Commit<'c>,
     pub(super) changes: Vec<Change>,
-    /// The commit's own signature if it counts, or the reason that it doesn't.
+    /// The commit's own signature if it counts, or the reason why it doesn't.
     own: Result<CountedSignature, Reason>,
     trailers: Trailers,
-    /// The time of the commit: at least its parent's time, its own date, and the time of a signature on it by
-    /// a key of the policy, revoked or not. It depends only on the commit and its ancestors, so that nobody
-    /// can move it by adding a tag or a revocation. A commit dated in the future waits, so this is never
-    /// ahead of the clock by more than the skew.
+    /// Time of the commit in seconds since 1970: the latest of its parent's time, its own date, and the time
+    /// of its signature if a key of the policy made it, revoked or not. Depends only on the commit and its
+    /// ancestors, so that nobody can change it by adding a tag or a revocation. A commit dated in the future
+    /// waits, so an accepted commit is never ahead of the clock by more than the skew.
     pub(super) seconds: i64,
-    /// The same time without its parents': an emergency ends after its own time.
+    /// The same time without the parent's. The lifetime of an emergency is counted from it.
     declared: i64,
 }
 
 impl Candidate<'_> {
-    /// Returns the last commits of the branches that it merges.
+    /// Returns the last commits of the branches that this commit merges.
     fn merged(&self) -> &[Oid] {
         self.commit.parents.get(1..).unwrap_or_default()
     }
@@ -61,19 +61,19 @@ impl Candidate<'_> {
     }
 }
 
-/// The result of judging a candidate's signatures.
+/// The result of checking a candidate's signatures.
 struct Covered {
     coverage: Coverage,
-    /// The time that its successors build on: its own, or that of the last signature by a key of the policy
-    /// in the commit itself. Later approvals by tags don't count: a commit on top may have been made before
-    /// them.
+    /// The time that the next commit mustn't be before: the candidate's time, or that of the last signature
+    /// by a key of the policy that the commit itself carries. Approval tags don't count, because a commit on
+    /// top may have been made before them.
     seconds: i64,
     by: Means,
-    /// What a declared emergency lacks.
+    /// Needs of a declared emergency that aren't met.
     emergency_lacks: Vec<Missing>,
 }
 
-/// The means by which a candidate is covered.
+/// The conditions that a candidate was checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Means {
     Rules,
@@ -102,7 +102,7 @@ impl Evaluation<'_> {
                     .map(|r| r.code.verdict())
                     .max()
                     .unwrap_or(Verdict::Reject);
-                // Beside a reject, other missing things don't help the reader.
+                // If the commit is rejected, what else is missing doesn't help the reader.
                 if step.verdict == Verdict::Reject {
                     reasons.retain(|r| r.code.verdict() == Verdict::Reject);
                 }
@@ -144,7 +144,7 @@ impl Evaluation<'_> {
             by,
             emergency_lacks,
         } = self.covered(parent, &candidate, &asked, step)?;
-        // A policy is read only after identities of the old one have approved all of its commit.
+        // A new policy is read only after identities of the old one have approved everything in its commit.
         let next = if coverage::vouch_for(&coverage.counted, candidate.paths()) {
             let next = self.next_policy(parent, new_trust, &candidate.changes, candidate.seconds);
             Some(next?)
@@ -179,8 +179,8 @@ impl Evaluation<'_> {
         step.needs = coverage.needs;
         step.signers = coverage::signers(&parent.authority, &coverage.counted);
         let Some((trust, authority)) = next.filter(|_| reasons.is_empty()) else {
-            // The reason that its own signature doesn't count is reported only if something is missing: a
-            // signature must never make a step worse that is accepted without it.
+            // Report why the commit's own signature doesn't count only if something is missing: a signature
+            // must never spoil a step that is accepted without it.
             if let Err(own) = candidate.own
                 && !(own.code == ReasonCode::Uncovered
                     && reasons.iter().any(|r| r.code != ReasonCode::Uncovered))
@@ -262,8 +262,8 @@ impl Evaluation<'_> {
         {
             return Err(reason.clone());
         }
-        // Of two trailers with one name, one reader takes the first and another the last. That holds whether
-        // or not the signer still counts: losing authority must not make such a commit acceptable.
+        // If a trailer is there twice, one program uses the first and another the last. This is a reject even
+        // if the signer no longer counts: losing authority must not make such a commit acceptable.
         let said = match Trailers::parse(commit.message) {
             Err(e) if is_made => {
                 return Err(Reason::new(ReasonCode::DuplicateTrailer, e.to_string()));
@@ -317,7 +317,7 @@ impl Evaluation<'_> {
         Ok(())
     }
 
-    /// Judges the candidate's signatures by the rules, or as an emergency.
+    /// Checks the candidate's signatures against the rules or, if they aren't enough, as an emergency.
     fn covered(
         &self,
         parent: &Parent,
@@ -336,7 +336,7 @@ impl Evaluation<'_> {
         self.direct_signatures(parent, candidate, &mut signatures, &mut step.notes);
         let mut coverage = coverage::judge(policy, asked, &signatures);
         let mut seconds = candidate.seconds;
-        // The rules may be met while the identities that may declare an emergency are still wanted.
+        // Even if the rules are met, an emergency that has to bypass a freeze may need more identities.
         let wants_more = !coverage.is_met() || frozen && emergency.is_some();
         if wants_more && !candidate.merged().is_empty() {
             let side = self.side_signatures(parent, candidate, &mut step.notes)?;
@@ -364,8 +364,8 @@ impl Evaluation<'_> {
             let message = "an emergency can't touch what the policy keeps from emergencies";
             return Err(Reason::new(ReasonCode::EmergencyForbidden, message).paths([&change.path]));
         }
-        // The age is that on arrival. Without a floor, a commit that has no first sight is history, which was
-        // accepted in its time.
+        // The age is counted up to the commit's arrival. Without a floor, a commit whose first sight isn't
+        // recorded is history, which was accepted in its time.
         let came = self
             .seen(&candidate.id)
             .or(self.inputs.floor.is_some().then_some(self.now));
@@ -377,7 +377,7 @@ impl Evaluation<'_> {
             );
             return Err(Reason::new(ReasonCode::EmergencyExpired, message));
         }
-        // Signatures made after the emergency ended don't declare it: otherwise a commit that waits for the
+        // Signatures made after the emergency ended don't declare it. Otherwise a commit that waits for the
         // second signature of an emergency could bypass the rules for as long as it waits.
         signatures.retain(|signature| signature.seconds - candidate.declared <= emergency.ttl.0);
         let declared = coverage::judge(
@@ -406,9 +406,9 @@ impl Evaluation<'_> {
         Ok(covered(counts, by))
     }
 
-    /// Returns the reason if a freeze that lasts now covers a changed path. With a floor, that holds for
-    /// every commit; without one, only for commits that were first seen, or claim to be made, after the
-    /// freeze began.
+    /// Returns the reason if a freeze that is in force now covers a changed path. With a floor, this concerns
+    /// every commit. Without a floor, it concerns only commits that were first seen, or claim to be made,
+    /// after the freeze began.
     fn frozen(&self, policy: &Policy, candidate: &Candidate<'_>) -> Option<Reason> {
         let frozen = |freeze: &Freeze| {
             let covers = |path: &&str| freeze.paths.iter().any(|pattern| pattern.owns(path));
@@ -427,7 +427,7 @@ impl Evaluation<'_> {
     }
 }
 
-/// A freeze that a declared emergency doesn't get around yet.
+/// Adds to the reason of a freeze the needs that the declared emergency lacks to bypass the freeze.
 fn with_lacks(frozen: Reason, lacks: Vec<Missing>) -> Reason {
     if lacks.is_empty() {
         return frozen;
@@ -440,8 +440,8 @@ fn with_lacks(frozen: Reason, lacks: Vec<Missing>) -> Reason {
     Reason { message, ..frozen }.missing(lacks)
 }
 
-/// Adds the reason that the commit's own signature doesn't count, and makes the message about missing
-/// signatures agree with it.
+/// Adds the reason why the commit's own signature doesn't count, and adapts the message about missing
+/// signatures to it.
 fn merge_uncovered(reasons: &mut Vec<Reason>, own: Reason) {
     let uncovered = reasons.iter_mut().find(|r| r.code == ReasonCode::Uncovered);
     if let Some(uncovered) = uncovered {

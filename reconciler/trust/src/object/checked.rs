@@ -1,4 +1,4 @@
-//! A reader for stores that aren't trusted: it computes each object's name again.
+//! Reads objects from stores that aren't trusted: computes each object's name again from its bytes.
 
 use std::borrow::Cow;
 
@@ -24,13 +24,13 @@ pub(crate) enum ReadError {
     },
 }
 
-/// A store whose answers are checked.
+/// A store that isn't trusted. [`read`](Self::read) verifies the name of each object.
 #[derive(Clone, Copy)]
 pub(crate) struct Checked<'a>(pub(crate) &'a dyn Objects);
 
 impl<'a> Checked<'a> {
-    /// Reads bytes without checking their name, to find a path whose commits are checked when they are
-    /// judged.
+    /// Reads an object without verifying its name, to find the commits of a chain. Each of them is verified
+    /// later.
     pub(crate) fn peek(
         self,
         id: &Oid,

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::{Malformed, limits};
 use crate::oid::{ObjectFormat, Oid};
 
-/// Headers that tools write and no verifier reads. Any other unknown header is refused: it is signed, but
-/// another reader might act on it.
+/// Headers that tools write and no verifier reads. The parser refuses any other unknown header: it is signed,
+/// but another program might act on it.
 const HARMLESS: [&str; 3] = [
     "change-id",
     "gitbutler-change-id",
@@ -16,15 +16,15 @@ const HARMLESS: [&str; 3] = [
 /// A parsed commit.
 #[derive(Debug, Clone)]
 pub struct Commit<'a> {
-    /// Its tree.
+    /// The commit's tree.
     pub tree: Oid,
-    /// Its parents in order.
+    /// The parents, in order.
     pub parents: Vec<Oid>,
     /// The author, as the commit claims.
     pub author: Ident<'a>,
     /// The committer, as the commit claims.
     pub committer: Ident<'a>,
-    /// The tag objects that a merge embeds.
+    /// The raw tag objects that a merge embeds (`mergetag` headers).
     pub mergetags: Vec<Vec<u8>>,
     /// The armored signature.
     pub signature: Option<Cow<'a, [u8]>>,
@@ -33,7 +33,7 @@ pub struct Commit<'a> {
     payload: Payload<'a>,
 }
 
-/// The bytes that a signature is made over: the object without the signature.
+/// The signed bytes of an object: the whole object without the signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payload<'a> {
     before: &'a [u8],
@@ -51,7 +51,7 @@ impl<'a> Payload<'a> {
         [self.before, self.after]
     }
 
-    /// Returns the payload in one piece.
+    /// Returns the payload as one vector.
     pub fn to_vec(&self) -> Vec<u8> {
         self.parts().concat()
     }
@@ -62,7 +62,7 @@ impl<'a> Payload<'a> {
 pub struct Ident<'a> {
     /// The name as bytes, in the commit's `encoding`.
     pub name: &'a [u8],
-    /// The address.
+    /// The email address.
     pub email: &'a [u8],
     /// Seconds since 1970.
     pub seconds: i64,
@@ -142,7 +142,7 @@ impl<'a> Header<'a> {
         Cow::Owned(value)
     }
 
-    /// Returns the value of a header that must have one line.
+    /// Returns the value, or fails if the header has continuation lines.
     pub(super) fn line(&self, name: &'static str) -> Result<&'a [u8], Malformed> {
         if self.more.is_empty() {
             Ok(self.first)
@@ -329,8 +329,8 @@ impl<'a> Commit<'a> {
         self.payload
     }
 
-    /// Returns only the first parent, for cheap walks of long chains. The caller parses the commit in full
-    /// before it relies on anything in it.
+    /// Returns the first parent without parsing the rest, for cheap walks of long chains. Before anything
+    /// relies on the commit, [`parse`](Self::parse) must parse it in full.
     pub(crate) fn first_parent(raw: &[u8], format: ObjectFormat) -> Result<Option<Oid>, Malformed> {
         let mut headers = Headers::new(raw);
         headers.expect("tree")?;

@@ -1,21 +1,21 @@
-//! Errors of objects that can't be accepted.
+//! Defects of objects.
 
 use crate::reason::ReasonCode;
 
-/// A defect in an object's bytes. The reading is strict: bytes that two readers could take differently are
+/// A defect in an object's bytes. Parsing is strict: bytes that two parsers could understand differently are
 /// defective.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// A header is missing, or out of order.
     #[error("the header `{0}` is missing or not in its place")]
     Header(&'static str),
-    /// A header that may occur once occurs again.
+    /// A header that must be unique is there twice.
     #[error("the header `{0}` is there twice")]
     Twice(&'static str),
     /// An unknown header, which could mean something to another reader.
     #[error("the header `{0}` isn't known")]
     Unknown(String),
-    /// A signature header of the other object format, or one that only looks like one.
+    /// A signature header of the other object format, or an unknown header whose name begins with `gpgsig`.
     #[error("`{0}` isn't a signature header of this repository")]
     SignatureHeader(String),
     /// A header's value isn't an object name of this repository.
@@ -33,19 +33,19 @@ pub enum Malformed {
     /// The headers never end.
     #[error("no empty line ends the headers")]
     Unended,
-    /// More of something than the limit allows.
+    /// There is more of something than a limit allows.
     #[error("more than {1} {0}")]
     TooMany(&'static str, usize),
     /// The same parent twice.
     #[error("the same parent is named twice")]
     SameParent,
-    /// More than one signature, or text after it.
+    /// A tag has more than one signature block.
     #[error("a signature block must stand once, alone and at the end")]
     SignaturePlace,
     /// A tree's entry is refused.
     #[error("the tree entry {name} is refused: {why}")]
     Entry {
-        /// Its name, made printable.
+        /// The entry's name, escaped.
         name: String,
         /// The reason.
         why: &'static str,
@@ -56,7 +56,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// Returns the code of the reason: `otherwise`, unless a limit is exceeded.
+    /// Returns `TooLarge` if a limit is exceeded, and `otherwise` for every other defect.
     pub(crate) const fn code(&self, otherwise: ReasonCode) -> ReasonCode {
         match self {
             Self::TooMany(..) => ReasonCode::TooLarge,

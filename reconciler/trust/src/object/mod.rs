@@ -22,8 +22,8 @@ pub use tree::{
 
 use crate::oid::{ObjectFormat, Oid};
 
-/// Escapes every [`invisible`] character of foreign text as `\u{…}`, so that the text can't control a
-/// terminal or pass for another text.
+/// Escapes every [`invisible`] character of a stranger's text as `\u{…}`, so that the text can't control a
+/// terminal or look like another text.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.chars().any(invisible) {
         return text.into();
@@ -39,7 +39,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// Cuts foreign text to the length that a message may quote.
+/// Truncates a stranger's text to [`limits::QUOTE`] bytes, for a message that quotes it.
 pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
     if text.len() <= limits::QUOTE {
         return text.into();
@@ -51,7 +51,7 @@ pub(crate) fn shortened(text: &str) -> Cow<'_, str> {
     format!("{}…", &text[..end]).into()
 }
 
-/// Returns the beginning of foreign bytes, escaped, for a message that quotes them.
+/// Returns the first [`limits::QUOTE`] bytes of a stranger's input, escaped, for a message that quotes them.
 pub(crate) fn quoted(bytes: &[u8]) -> String {
     let part = bytes.get(..limits::QUOTE).unwrap_or(bytes);
     let mut text = String::from_utf8_lossy(part).escape_debug().to_string();
@@ -93,10 +93,10 @@ impl std::fmt::Display for ObjectKind {
     }
 }
 
-/// An error of a store.
+/// An error of a store of objects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
-    /// The store doesn't have it.
+    /// The store doesn't have the object.
     #[error("the object is missing")]
     Missing,
     /// The object is longer than the limit.

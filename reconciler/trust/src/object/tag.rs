@@ -7,9 +7,9 @@ use crate::oid::{ObjectFormat, Oid};
 /// A parsed annotated tag of a commit.
 #[derive(Debug, Clone)]
 pub struct Tag<'a> {
-    /// The commit that it names.
+    /// The commit that the tag names.
     pub target: Oid,
-    /// Its own name, without `refs/tags/`.
+    /// The name in the tag object, without `refs/tags/`.
     pub name: &'a str,
     /// The tagger, as the tag claims.
     pub tagger: Ident<'a>,
@@ -20,7 +20,7 @@ pub struct Tag<'a> {
     payload: Payload<'a>,
 }
 
-/// Line beginnings that some verifier takes for the beginning of a signature.
+/// Beginnings of lines that some verifier takes for the beginning of a signature.
 const BEGINNINGS: [&[u8]; 4] = [
     b"-----BEGIN PGP SIGNATURE-----",
     b"-----BEGIN PGP MESSAGE-----",
@@ -49,9 +49,9 @@ impl<'a> Tag<'a> {
         let mut begins = None;
         let mut at = 0;
         for line in body.split_inclusive(|b| *b == b'\n') {
-            // Indented beginnings count too. Git takes only lines that begin exactly so, and the last of
-            // them; a reader that takes the first would see another message. So a tag may have one block at
-            // most.
+            // A tag may have at most one signature block, and an indented beginning counts as one. Git uses
+            // the last line that begins exactly so; a program that used the first would see a different
+            // message.
             if BEGINNINGS
                 .iter()
                 .any(|begin| line.trim_ascii_start().starts_with(begin))

@@ -5,13 +5,13 @@ use super::limits;
 /// One trailer.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Trailer {
-    /// Its name as written.
+    /// The name, as written.
     pub name: String,
-    /// Its value.
+    /// The value.
     pub value: String,
 }
 
-/// A trailer that occurs twice: one reader would take the first and another the last.
+/// A trailer that must be unique is there twice: one program would use the first and another the last.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the trailer `{0}` is there twice")]
 pub struct DuplicateTrailer(pub String);
@@ -21,7 +21,8 @@ pub struct DuplicateTrailer(pub String);
 #[serde(transparent)]
 pub struct Trailers(Vec<Trailer>);
 
-/// Names that Plumb acts on, which must be unique. Other names (`Signed-off-by`) may repeat.
+/// Names, in lower case, that Plumb acts on and that must be unique. Other names (`Signed-off-by`) may
+/// repeat.
 const OURS: [&str; 7] = [
     "deploy-ref",
     "approve",
@@ -43,7 +44,7 @@ fn is_ours(name: &str) -> bool {
 
 impl Trailers {
     /// Parses the trailers of a message: its last paragraph, if every line is a trailer, a continuation of
-    /// one, git's own line about a cherry-pick, or a remark in brackets. A paragraph that also holds prose
+    /// one, git's own line about a cherry-pick, or a remark in brackets. A paragraph that also has prose
     /// isn't a block of trailers, so that a word at the beginning of a wrapped line never becomes a command.
     /// A value that isn't UTF-8 (the commit's `encoding` may say so) is read with replacement characters.
     pub fn parse(message: &[u8]) -> Result<Self, DuplicateTrailer> {
@@ -82,8 +83,8 @@ impl Trailers {
             };
             let word =
                 !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-            // Plumb's own trailers need the space that git writes after the colon; others are only skipped,
-            // so they don't. An address (`https://…`) is prose, and so is a heading such as git's own
+            // Plumb's own trailers need the space that git writes after the colon. Other trailers don't,
+            // because Plumb skips them. A URL (`https://…`) is prose, and so is a heading such as git's own
             // `Conflicts:`.
             let loose = !is_ours(name) && !value.is_empty() && !value.starts_with("//");
             if !word || !value.starts_with(' ') && !loose {
@@ -104,7 +105,7 @@ impl Trailers {
         Ok(Self(trailers))
     }
 
-    /// Returns the value of a trailer; names compare without case.
+    /// Returns the value of the trailer with this name, ignoring case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0
             .iter()

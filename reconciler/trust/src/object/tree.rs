@@ -1,4 +1,4 @@
-//! A strict parser of trees: it refuses names that some file system or program takes for others.
+//! A strict parser of trees: it refuses names that some file system or program treats as another name.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::{Malformed, ObjectKind, Objects, limits};
 use crate::oid::{ObjectFormat, Oid};
 use crate::work::count;
 
-/// The mode of an entry. Other modes are refused.
+/// The mode of an entry. The parser refuses other modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum EntryMode {
@@ -42,9 +42,9 @@ impl EntryMode {
 pub struct TreeEntry<'a> {
     /// The entry's mode.
     pub mode: EntryMode,
-    /// Its name within the folder.
+    /// The entry's name within the folder.
     pub name: &'a str,
-    /// The object that it names.
+    /// Name of the object that the entry refers to.
     pub id: Oid,
 }
 
@@ -121,9 +121,11 @@ impl<'a> Tree<'a> {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// Returns the first two entries that a file system which folds case or composes letters takes for one.
-    /// If every entry is also in `before`, returns `None` without a check, because the names were checked
-    /// when they were added. Adds the bytes of folded names that aren't ASCII to `folded`; fails above
+    /// Returns the first pair of names that are the same to a file system that folds case or normalizes
+    /// Unicode, or `None` if there is no such pair. If every entry is also in `before`, returns `None`
+    /// without a check, because the names were checked when they were added.
+    ///
+    /// Adds the size of the folded names that aren't ASCII to `folded`, and fails if it exceeds
     /// [`limits::FOLDED`].
     pub(crate) fn collision(
         &self,
@@ -177,7 +179,7 @@ fn fold(name: &str) -> Cow<'_, str> {
         .into()
 }
 
-/// Returns the name as text if no file system or program takes it for another.
+/// Returns the name as text, or why some file system or program could treat it as another name.
 fn acceptable(name: &[u8]) -> Result<&str, &'static str> {
     if name.is_empty() || name.len() > limits::NAME {
         return Err("it is empty or too long");
@@ -207,20 +209,20 @@ fn acceptable(name: &[u8]) -> Result<&str, &'static str> {
     Ok(text)
 }
 
-/// True if `c` is a control, is shown as nothing, or changes the direction of text.
+/// True if `c` is a control character, is shown as nothing, or changes the direction of text.
 pub fn invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A file of a tree.
+/// A file, symbolic link or submodule in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its path from the root.
+    /// Path from the root of the tree.
     pub path: String,
-    /// The file's mode; never a folder.
+    /// The mode; never a folder.
     pub mode: EntryMode,
-    /// The object with its content.
+    /// Name of the object that holds the content.
     pub id: Oid,
 }
 
@@ -243,7 +245,8 @@ impl WalkError {
     }
 }
 
-/// Returns the files of a tree in order of path. Checks each tree object against its name and its limits.
+/// Iterates over the files of a tree in order of path. Verifies each tree object's name, and checks the
+/// limits.
 pub fn entries<'a>(objects: &'a dyn Objects, tree: &Oid) -> Entries<'a> {
     Entries {
         objects: Checked(objects),
@@ -253,7 +256,7 @@ pub fn entries<'a>(objects: &'a dyn Objects, tree: &Oid) -> Entries<'a> {
     }
 }
 
-/// Reads a file's content and checks it against its name.
+/// Reads a file's content, at most `limit` bytes, and verifies its object name.
 pub fn content<'a>(
     objects: &'a dyn Objects,
     entry: &Entry,
@@ -263,7 +266,7 @@ pub fn content<'a>(
     read.map_err(|e: ReadError| WalkError::new(&entry.path, &e))
 }
 
-/// An entry that is yet to be listed. Entries of one folder share its path, which may be long.
+/// An entry that wasn't listed yet. The entries of one folder share the folder's path, which may be long.
 struct Pending {
     folder: Arc<str>,
     name: Box<str>,

@@ -1,4 +1,4 @@
-//! A policy together with its keys, as a tree holds them.
+//! A policy together with its keys, as the folder `trust` of a revision holds them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,19 +18,19 @@ use crate::work::{WorkCounter, count};
 pub struct Authority {
     /// The policy.
     pub policy: Policy,
-    /// Its keys.
+    /// The keys of the policy.
     pub ring: KeyRing,
-    /// The files of keys that were found, by path.
+    /// Path and fingerprint of each key file that was found.
     pub files: Vec<(String, KeyName)>,
     /// Diagnostics about content that is valid but probably not intended.
     pub warnings: Vec<Diagnostic>,
-    /// The revocations in the files of keys.
+    /// The revocations in the key files.
     pub(crate) record: KeyRecord,
 }
 
 impl Authority {
-    /// Combines a policy with the contents of `trust/keys/`, given as paths and bytes. The rules about weak
-    /// algorithms are those of the time `now`.
+    /// Combines a policy with the contents of `trust/keys/`, given as paths and bytes. Which algorithms are
+    /// too weak is decided as of `now`.
     pub fn new<P: AsRef<str>, B: AsRef<[u8]>>(
         policy: &[u8],
         keys: impl IntoIterator<Item = (P, B)>,
@@ -177,7 +177,7 @@ impl Authority {
                 .strip_prefix(KEYS_PATH)
                 .is_some_and(|rest| rest.starts_with('/'))
         };
-        // One content may have many names. It is read once, and not kept.
+        // Several files may have the same content, which is read only once.
         let mut keys = KeyFiles::new(work);
         let mut known: HashMap<Oid, KeyContent> = HashMap::new();
         for entry in files.iter().filter(in_keys) {

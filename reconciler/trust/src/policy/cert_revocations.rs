@@ -1,7 +1,7 @@
 //! Verifies the revocations of a certificate's keys.
 //!
-//! A revocation counts whatever its hash is: gpg 1.4 and 2.0 revoke with SHA-1, and a weak hash must not void
-//! a revocation. A designated revoker's revocation counts as the certificate's own (RFC 4880, 5.2.3.15).
+//! A revocation counts even if its hash is weak: gpg 1.4 and 2.0 revoke with SHA-1. A revocation by a
+//! designated revoker counts as if the certificate's own key had made it (RFC 4880, 5.2.3.15).
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,10 +22,10 @@ pub(crate) struct CertRevocations(HashMap<Fingerprint, Vec<KeyRevocation>>);
 /// One verified revocation of a primary key or subkey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyRevocation {
-    /// The value of its signature, without the unsigned parts, which may change.
+    /// The value of the revocation's signature, without the unsigned parts, which may change.
     value: String,
     kind: RevocationType,
-    /// Seconds since 1970.
+    /// The time of the revocation in seconds since 1970.
     made: i64,
     reason: String,
 }
@@ -44,7 +44,8 @@ impl std::fmt::Display for KeyRevocation {
 pub(crate) type AnyKey = Key<key::PublicParts, key::UnspecifiedRole>;
 
 impl CertRevocations {
-    /// Verifies the revocations of a certificate; `find` returns a key that may be a designated revoker's.
+    /// Verifies the revocations of a certificate. `find` returns the key with a fingerprint; it is used to
+    /// find designated revokers.
     pub(super) fn of<'k>(cert: &Cert, find: impl Fn(&Fingerprint) -> Option<&'k AnyKey>) -> Self {
         let mut found = Self::default();
         let primary = cert.primary_key();
@@ -84,9 +85,9 @@ impl CertRevocations {
         }
     }
 
-    /// Returns the revocation of a part that is in force at a time: a hard one always, a soft one from the
-    /// time that it was made. A self-signature newer than a soft revocation ends it; `bound` is the time of
-    /// the newest self-signature that counts then.
+    /// Returns the revocation of a primary key or subkey that is in force at a time. A hard revocation is
+    /// always in force. A soft one is in force from its own date until a newer self-signature; `bound` is the
+    /// date of the newest self-signature that counts at that time.
     pub(crate) fn in_force(
         &self,
         part: &Fingerprint,
@@ -104,7 +105,7 @@ impl CertRevocations {
             .or_else(|| revocations.iter().filter(stands).min_by_key(|r| r.made))
     }
 
-    /// Returns the revocation of a valid certificate's primary key or subkey that is in force at a time.
+    /// Returns the revocation that is in force at a time for a primary key or subkey of a valid certificate.
     pub(super) fn of_valid_part(
         &self,
         part: &ValidErasedKeyAmalgamation<'_, key::PublicParts>,
@@ -120,20 +121,21 @@ impl CertRevocations {
         self.in_force(&part.key().fingerprint(), seconds, bound)
     }
 
-    /// Returns every verified revocation, with the part that it revokes.
+    /// Returns every verified revocation, with the primary key or subkey that it revokes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &KeyRevocation)> {
         let each = |(part, all)| std::iter::repeat(part).zip::<&Vec<KeyRevocation>>(all);
         self.0.iter().flat_map(each)
     }
 
-    /// True if a part has a hard revocation, which voids its signatures of all times.
+    /// True if a primary key or subkey has a hard revocation, which voids all its signatures whatever their
+    /// date.
     pub(crate) fn is_hard(&self, part: &Fingerprint) -> bool {
         let hard = |revocation: &KeyRevocation| revocation.kind == RevocationType::Hard;
         self.0.get(part).is_some_and(|all| all.iter().any(hard))
     }
 }
 
-/// Returns the value of a signature, which identifies copies of it.
+/// Returns the value of a signature, which is equal for all copies of the signature.
 pub(super) fn value_of(signature: &Signature) -> String {
     format!("{:?}{:?}", signature.digest_prefix(), signature.mpis())
 }
@@ -143,12 +145,13 @@ impl KeyRevocation {
         &self.value
     }
 
-    /// True if the revocation is in force at a time, even if its own certificate ends it later.
+    /// True if the revocation is in force at a time. Ignores newer self-signatures, which could end a soft
+    /// revocation.
     pub(super) fn voids(&self, seconds: i64) -> bool {
         self.kind == RevocationType::Hard || self.made <= seconds
     }
 
-    /// Reads a revocation. One without a reason is hard, and so is one with an unknown reason.
+    /// Reads a revocation. A revocation without a reason, or with an unknown reason, is hard.
     fn of(signature: &Signature) -> Self {
         let reason = signature.reason_for_revocation();
         Self {
@@ -171,8 +174,8 @@ fn revokers(cert: &Cert) -> impl Iterator<Item = Fingerprint> {
         .map(|named| named.revoker().1.clone())
 }
 
-/// True if one of a key's self-signatures that is newer than the one that counts ends it. The hash may be too
-/// weak to give anything, but not to take it.
+/// True if a self-signature that is newer than the one that counts (dated `bound`), and has a weak hash, ends
+/// the key's validity. A weak hash can end a key's validity but can't extend it.
 pub(super) fn is_ended_by_weak_signature<'s, R: key::KeyRole>(
     standard: &StandardPolicy<'_>,
     key: &Key<key::PublicParts, R>,
@@ -190,7 +193,7 @@ pub(super) fn is_ended_by_weak_signature<'s, R: key::KeyRole>(
     })
 }
 
-/// The self-signatures of a certificate's primary key and of its user IDs.
+/// Returns the self-signatures of a certificate's primary key and of its user IDs.
 pub(super) fn primary_signatures(cert: &Cert) -> impl Iterator<Item = &Signature> {
     let users = cert
         .userids()

@@ -1,4 +1,4 @@
-//! Writes key files for `trust/keys/`, with no more than is needed, and with every revocation.
+//! Writes key files for `trust/keys/` that contain only what is needed, and every revocation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use sequoia_openpgp::{Fingerprint, Packet, anyhow};
 use super::key_record::revocations;
 use super::{KeyFile, KeyFileError};
 
-/// Something that a copy of a certificate has lost.
+/// Something that an earlier copy of a certificate has and a later one lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateLoss {
     /// A revocation.
@@ -84,8 +84,8 @@ impl KeyFile {
         }
     }
 
-    /// Returns the first thing that this copy of a certificate lacks and an earlier copy has: a revocation, a
-    /// user ID, or the newest self-signature of a part. An SSH key has none.
+    /// Returns the first thing that an earlier copy of this certificate has and this copy lacks: a
+    /// revocation, a user ID, or the newest self-signature of a part. Returns `None` for SSH keys.
     pub fn loss_since(&self, earlier: &Self) -> Option<CertificateLoss> {
         let (Self::OpenPgp(before), Self::OpenPgp(after)) = (earlier, self) else {
             return None;

@@ -7,7 +7,7 @@ use super::IdentityIndex;
 pub(super) struct IdentitySet(Vec<u64>);
 
 impl IdentitySet {
-    /// Returns the set of some of `total` identities.
+    /// Makes a set of `members`, out of `total` identities.
     pub(super) fn new(total: usize, members: impl IntoIterator<Item = IdentityIndex>) -> Self {
         let mut words = vec![0; total.div_ceil(64)];
         for member in members {
@@ -23,7 +23,7 @@ impl IdentitySet {
         self.0.iter().zip(&other.0).all(|(own, of)| own & !of == 0)
     }
 
-    /// Keeps the members that are in the other set too.
+    /// Removes the members that aren't in the other set.
     pub(super) fn intersect(&mut self, other: &Self) {
         for (own, of) in self.0.iter_mut().zip(&other.0) {
             *own &= of;

@@ -19,7 +19,7 @@ pub enum KeyFile {
 /// An error of a key file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFileError {
-    /// The file is no key file.
+    /// The file is neither an `OpenPGP` certificate nor an SSH public key.
     #[error("neither an OpenPGP certificate nor an SSH public key")]
     Neither,
     /// The file has several keys.
@@ -31,11 +31,11 @@ pub enum KeyFileError {
     /// The file is an SSH certificate.
     #[error("an SSH certificate; only plain keys count")]
     Certificate,
-    /// Together with the other certificates it has more pairs of a part and a signature than the limit
-    /// allows.
+    /// With this file, the certificates have more packets, or more pairs of a component and a signature, than
+    /// the limits allow.
     #[error("a certificate with more parts and signatures than the keys of a policy may have")]
     Large,
-    /// The file begins as a key and can't be read.
+    /// The file begins like a key but can't be parsed.
     #[error("a key that can't be read: {0}")]
     Garbled(String),
 }
@@ -97,7 +97,7 @@ impl KeyFile {
         }
     }
 
-    /// Returns the material of the key, or of all keys of the certificate.
+    /// Returns the key material of the key, or of all keys of the certificate.
     pub(crate) fn material(&self) -> Material {
         match self {
             Self::Ssh(key) => Material::of_ssh(key.key_data()),
@@ -111,7 +111,7 @@ impl KeyFile {
         }
     }
 
-    /// Returns the owner that the file claims. Nothing vouches for it.
+    /// Returns the owner that the file claims: a user ID or a comment. Nobody has verified it.
     pub fn owner(&self) -> String {
         match self {
             Self::OpenPgp(cert) => cert

@@ -11,26 +11,26 @@ use crate::key_name::KeyName;
 use crate::object::limits;
 use crate::work::WorkCounter;
 
-/// The keys of a folder by name, and the diagnostics about their files.
+/// The keys of a folder by fingerprint, and the diagnostics about the files.
 pub(super) struct KeyFiles<'w> {
     pub(super) work: &'w WorkCounter,
-    /// The size of the certificates so far.
+    /// Total size of the certificates that were read so far.
     size: CertificateSize,
     pub(super) found: HashMap<KeyName, KeyFile>,
-    /// The files that hold a key, by path.
+    /// Path and fingerprint of each file that holds a key.
     pub(super) files: Vec<(String, KeyName)>,
     pub(super) wrong: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
 }
 
-/// The kind of a file's content, kept for other files with the same content.
+/// The result of reading a file, kept for other files with the same content.
 #[derive(Debug, Clone)]
 pub(super) enum KeyContent {
-    /// The file of a key.
+    /// The file holds the key with this fingerprint.
     Key(KeyName),
-    /// A file without a key.
+    /// The file doesn't hold a key.
     Neither,
-    /// A file that is refused.
+    /// The file is refused.
     Refused,
 }
 
@@ -46,7 +46,7 @@ impl<'w> KeyFiles<'w> {
         }
     }
 
-    /// Reads a file.
+    /// Reads a file and adds its key or a diagnostic.
     pub(super) fn add(&mut self, path: &str, bytes: &[u8]) -> KeyContent {
         let span = Span::of_file(path);
         let content = match self.read(bytes) {
@@ -66,7 +66,7 @@ impl<'w> KeyFiles<'w> {
         content
     }
 
-    /// Adds another file with a content that was read before.
+    /// Adds another file whose content was read before.
     pub(super) fn add_again(&mut self, path: &str, content: &KeyContent) {
         match content {
             KeyContent::Key(name) => self.name(path, name),
@@ -102,7 +102,7 @@ impl<'w> KeyFiles<'w> {
     }
 }
 
-/// The size of certificates in units of the library's work.
+/// The size of certificates, in units that the work of the `OpenPGP` library depends on.
 #[derive(Debug, Clone, Copy, Default)]
 struct CertificateSize {
     packets: usize,
@@ -110,7 +110,7 @@ struct CertificateSize {
 }
 
 impl CertificateSize {
-    /// Adds the packets of a file, up to the limits.
+    /// Adds the packets of a file. Fails if the sum exceeds a limit.
     fn add(&mut self, bytes: &[u8], work: &WorkCounter) -> Result<(), KeyFileError> {
         let (mut parts, mut signatures) = (0_u64, 0_u64);
         // Bytes that aren't packets fail in `KeyFile::parse`, which gives the reason.

@@ -1,7 +1,7 @@
 //! Records the revocations in the key files of a `trust` folder, whether or not the policy uses them.
 //!
-//! Certificates only gain revocations. Whoever may change `trust/` may remove a certificate, but neither it
-//! nor one of its keys in another form may come back without its revocations.
+//! A certificate never loses a revocation. Whoever may change `trust/` may remove a certificate, but neither
+//! the certificate nor one of its keys in another format may come back without its revocations.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -20,8 +20,9 @@ pub(crate) struct KeyRecord {
 
 #[derive(Debug)]
 struct FileRecord {
-    /// Every revocation of every component by the value of its signature, and each verified one a second
-    /// time: a designated revoker's revocation loses its force with the revoker's key file or designation.
+    /// The signature values of all revocations in the file. A verified revocation is in the set a second
+    /// time, with a prefix: a designated revoker's revocation is no longer verified if the revoker's key file
+    /// or designation is removed.
     revocations: BTreeSet<String>,
     parts: Vec<RecordedPart>,
 }
@@ -33,11 +34,11 @@ struct RecordedPart {
     revoked: bool,
 }
 
-/// Every revocation that the key files of some `trust` folders have had.
+/// All revocations that the key files of some `trust` folders have had.
 #[derive(Debug, Default)]
 pub(crate) struct RecordedRevocations {
     by_key: BTreeMap<KeyName, BTreeSet<String>>,
-    /// The material of primary keys and subkeys that were revoked, which no other form brings back.
+    /// Key material of the revoked primary keys and subkeys, which may not come back in another format.
     revoked: Material,
 }
 
@@ -55,7 +56,8 @@ impl KeyRecord {
         }
     }
 
-    /// Records key files. Designated revokers are searched among them.
+    /// Verifies the revocations in key files, and records both. Designated revokers are searched only in
+    /// these files.
     pub(crate) fn of_files(files: &HashMap<KeyName, KeyFile>) -> Self {
         Self::of(files, &verified_revocations(files))
     }
@@ -125,8 +127,8 @@ impl RecordedRevocations {
         }
     }
 
-    /// Returns the first key of a new folder that has lost one of these revocations, or that is another form
-    /// of a revoked key. Keys that the folder `before` already has were accepted, so their form isn't checked
+    /// Returns the first key of `new` that has lost one of these revocations, or that is another format of a
+    /// revoked key. Keys that the folder `before` already has were accepted, so their format isn't checked
     /// again.
     pub(crate) fn lost_in<'r>(
         &self,
@@ -148,9 +150,9 @@ impl RecordedRevocations {
     }
 }
 
-/// Returns all revocations of a certificate, its user IDs and its keys, by the values of their signatures.
-/// Third-party ones are included, because a designated revoker's are such. Those of pictures aren't: a
-/// picture can't sign, and key files are written without pictures.
+/// Returns the signature values of all revocations of a certificate, its user IDs and its keys. Includes
+/// revocations of keys by third parties, because designated revokers are third parties. Leaves out those of
+/// pictures (user attributes): a picture can't sign, and key files are written without pictures.
 pub(super) fn revocations(cert: &Cert) -> BTreeSet<String> {
     let primary = cert.primary_key();
     let own = primary

@@ -17,7 +17,7 @@ use super::unusable::Unusable;
 use super::{IdentityIndex, KeyFile, Policy};
 use crate::key_name::KeyName;
 
-/// The keys of a policy, indexed by the names that signatures have for them.
+/// The keys of a policy, indexed by every identifier that a signature may use for them.
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<RingKey>,
@@ -25,11 +25,11 @@ pub struct KeyRing {
     by_fingerprint: HashMap<Fingerprint, usize>,
     by_id: HashMap<KeyID, Vec<usize>>,
     by_name: HashMap<KeyName, usize>,
-    /// The material of every key.
+    /// Key material digests of all keys.
     digests: HashSet<[u8; 32]>,
     standard: StandardPolicy<'static>,
     min_rsa_bits: usize,
-    /// Revocations of primary keys and subkeys of any key file, by their material.
+    /// Revocations of the primary keys and subkeys in all key files, by the digests of their key material.
     by_material: HashMap<[u8; 32], Vec<(Fingerprint, KeyRevocation)>>,
     live: Mutex<HashMap<(Fingerprint, usize), Result<(), Unusable>>>,
 }
@@ -37,29 +37,30 @@ pub struct KeyRing {
 /// A primary key or subkey of a certificate.
 #[derive(Debug)]
 struct RingPart {
-    /// The position of its certificate among the keys of the policy.
+    /// The index of the certificate in `KeyRing::keys`.
     key: usize,
     public: AnyKey,
     material: Material,
 }
 
-/// A key and its owner.
+/// A key of the policy, and the identity that has it.
 #[derive(Debug)]
 pub(crate) struct RingKey {
     pub(crate) name: KeyName,
     pub(crate) identity: IdentityIndex,
     pub(crate) valid_before: Option<i64>,
     pub(crate) file: Option<KeyFile>,
-    /// The times at which a part of its certificate begins or ends.
+    /// Times, in seconds since 1970, at which the validity of the certificate or a part of it may change.
     pub(super) moments: Vec<i64>,
     revocations: CertRevocations,
-    /// The material of all its parts.
+    /// Key material of the key and all its subkeys.
     material: Material,
     point: OnceLock<Option<VerifyingKey>>,
 }
 
-/// Returns the rules about weak algorithms. They reject some hashes at any date: the library's lists depend
-/// on dates, and a signer chooses the date. The reference time is an argument, so that no clock is read.
+/// Returns the library's rules about weak algorithms, as of `now`. They also reject some hashes at any date,
+/// because the library's own limits depend on a signature's date, which the signer chooses. `now` is an
+/// argument, so that no clock is read.
 fn standard(now: SystemTime) -> StandardPolicy<'static> {
     let mut policy = StandardPolicy::at(now);
     for hash in [
@@ -72,7 +73,7 @@ fn standard(now: SystemTime) -> StandardPolicy<'static> {
     policy
 }
 
-/// The two owners of a key that both of them have.
+/// The two identities that have the same key.
 pub(super) struct Shared(pub(super) IdentityIndex, pub(super) IdentityIndex);
 
 fn by_material(
@@ -99,8 +100,8 @@ fn by_material(
     found
 }
 
-/// Verifies the revocations in key files, whether or not the policy uses them. A designated revoker's
-/// revocation counts if its key is in one of the files.
+/// Verifies the revocations in key files, even those of keys that the policy doesn't use. A designated
+/// revoker's revocation counts if the revoker's key is in one of the files.
 pub(super) fn verified_revocations(
     files: &HashMap<KeyName, KeyFile>,
 ) -> HashMap<KeyName, CertRevocations> {
@@ -123,7 +124,7 @@ pub(super) fn verified_revocations(
 }
 
 impl KeyRing {
-    /// Makes the ring of a policy from the files that hold its keys.
+    /// Makes the key ring of a policy from the key files.
     pub(super) fn new(
         policy: &Policy,
         files: &HashMap<KeyName, KeyFile>,
@@ -220,12 +221,12 @@ impl KeyRing {
         self.min_rsa_bits
     }
 
-    /// Returns the position of the policy's key with this name.
+    /// Returns the index of the policy's key with this fingerprint.
     pub(crate) fn index_of(&self, name: &KeyName) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 
-    /// Returns the point of an Ed25519 key, computed once.
+    /// Returns the decompressed point of an Ed25519 key. Computes it only once, with `point`.
     pub(crate) fn ed25519(
         &self,
         key: usize,
@@ -234,7 +235,8 @@ impl KeyRing {
         *self.keys.get(key)?.point.get_or_init(point)
     }
 
-    /// Returns the keys and subkeys that an issuer may be, each with the position of the policy's key.
+    /// Returns the primary keys and subkeys that an issuer (a fingerprint or a key ID) may mean, each with
+    /// the index of the policy's key.
     pub(crate) fn openpgp<'a>(
         &'a self,
         issuer: &KeyHandle,
@@ -263,27 +265,29 @@ impl KeyRing {
         self.parts.get(*at)
     }
 
-    /// True if a key, or a part of it, has this material.
+    /// True if a key, or one of its subkeys, has some of this key material.
     pub(crate) fn is_of(&self, key: usize, material: &Material) -> bool {
         let own = self.keys.get(key);
         own.is_some_and(|own| own.material.shares(material))
     }
 
-    /// Returns the material behind a fingerprint, as far as the ring knows it.
+    /// Returns the key material of the key with this fingerprint, as far as the key ring knows it.
     pub(crate) fn material_of(&self, name: &KeyName) -> Material {
         let mut material = Material::of_name(name);
         if let Some(part) = self.part(name) {
             material.add(&part.material);
         }
         let named = self.index_of(name).and_then(|at| self.keys.get(at));
-        // Only the named part of a certificate counts, because each part may be revoked by itself.
+        // Of a certificate, only the named primary key or subkey counts, because each may be revoked by
+        // itself.
         if let Some(key) = named.filter(|key| matches!(key.name, KeyName::Ssh(_))) {
             material.add(&key.material);
         }
         material
     }
 
-    /// True if the fingerprint is that of any key of the ring, of a subkey of one, or of another form of one.
+    /// True if the fingerprint belongs to a key of the key ring, to one of its subkeys, or to another format
+    /// of either.
     pub(crate) fn has(&self, name: &KeyName) -> bool {
         let form = match name {
             KeyName::Ssh(digest) => self.digests.contains(digest),
@@ -292,7 +296,7 @@ impl KeyRing {
         form || self.by_name.contains_key(name)
     }
 
-    /// True if the fingerprint is that of this key, of a subkey of it, or of another form of either: a
+    /// True if the fingerprint belongs to this key, to one of its subkeys, or to another format of either: a
     /// revoked `OpenPGP` key must not remain in use as an SSH key.
     pub(crate) fn is_part_of(&self, name: &KeyName, key: usize) -> bool {
         self.keys.get(key).is_some_and(|own| {
@@ -302,7 +306,8 @@ impl KeyRing {
         })
     }
 
-    /// The revocation of another form of an SSH key of the policy that is in force at a time.
+    /// Returns the revocation that is in force at a time for the `OpenPGP` format of an SSH key of the
+    /// policy.
     pub(crate) fn ssh_revoked_in_other_form(
         &self,
         key: usize,
@@ -312,8 +317,8 @@ impl KeyRing {
         self.revoked_in_other_form(&own.material, None, seconds)
     }
 
-    /// Returns the revocation of another form of a key that is in force at a time: a key revoked as an
-    /// `OpenPGP` key must not remain in use as an SSH key, or with another creation time.
+    /// Returns a revocation, in force at a time, of a key with this material other than `part`: a key that is
+    /// revoked as an `OpenPGP` key must not remain in use as an SSH key, or with another creation time.
     pub(crate) fn revoked_in_other_form(
         &self,
         material: &Material,
@@ -332,9 +337,9 @@ impl KeyRing {
         found.map(|(_, by)| by)
     }
 
-    /// Checks that a key or subkey could sign at a time: bound, for signing, not expired, not revoked. A hard
-    /// revocation counts at all times. The answer is cached for the span of time in which no part of the
-    /// certificate begins or ends.
+    /// Checks that a primary key or subkey can sign at a time: it is bound to its certificate, meant for
+    /// signing, not expired and not revoked. A hard revocation counts at all times. The result is cached for
+    /// the time between two of the key's `moments`, in which it can't change.
     pub(crate) fn openpgp_live(
         &self,
         key: usize,
@@ -365,23 +370,23 @@ impl KeyRing {
 }
 
 impl RingKey {
-    /// True if the policy has ended the key before a time.
+    /// True if the policy's `validBefore` of the key has passed at a time.
     pub(crate) fn is_past(&self, seconds: i64) -> bool {
         self.valid_before.is_some_and(|end| seconds >= end)
     }
 
-    /// True if a hard revocation in its certificate voids all its signatures.
+    /// True if a hard revocation of the certificate's primary key voids all signatures.
     pub(crate) fn is_compromised(&self) -> bool {
         let primary = self.cert().map(Cert::fingerprint);
         primary.is_some_and(|primary| self.revocations.is_hard(&primary))
     }
 
-    /// Returns the revocations of its certificate.
+    /// Returns the revocations in the key's certificate.
     pub(crate) fn revocations(&self) -> &CertRevocations {
         &self.revocations
     }
 
-    /// Returns its certificate, if it has one.
+    /// Returns the key's certificate, if it has one.
     pub(crate) fn cert(&self) -> Option<&Cert> {
         match &self.file {
             Some(KeyFile::OpenPgp(cert)) => Some(cert),

@@ -1,4 +1,5 @@
-//! Identifies keys by their material: two public keys of one secret are one key, in whatever form.
+//! Identifies keys by their material: two public keys of one secret key are the same key, whatever their
+//! format.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +14,9 @@ use crate::key_name::KeyName;
 
 /// The material of a public key, or of a certificate's keys, as SHA-256 digests.
 ///
-/// If a key has an SSH form, its SSH fingerprint is one of the digests, so that it matches an SSH key that
-/// the policy knows only by its fingerprint. Security keys also have the digest of the plain key inside, and
-/// RSA keys that of their modulus.
+/// If a key can be written as an SSH key, its SSH fingerprint is one of the digests, so that it matches an
+/// SSH key that the policy knows only by fingerprint. Security keys also have the digest of the plain key
+/// inside, and RSA keys the digest of their modulus.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Material(BTreeSet<[u8; 32]>);
 
@@ -51,7 +52,7 @@ impl Material {
         Self(digests)
     }
 
-    /// Returns the material of a key that is known only by its name: the fingerprint of an SSH key, nothing
+    /// Returns the material that follows from a fingerprint alone: the SSH fingerprint itself, and nothing
     /// for `OpenPGP`.
     pub(crate) fn of_name(name: &KeyName) -> Self {
         match name {
@@ -68,7 +69,7 @@ impl Material {
         self.0.extend(&other.0);
     }
 
-    /// Returns the digests. Two keys of one secret have at least one in common.
+    /// Returns the digests. Two public keys of one secret key have at least one digest in common.
     pub(crate) fn digests(&self) -> impl Iterator<Item = &[u8; 32]> {
         self.0.iter()
     }

@@ -1,4 +1,4 @@
-//! The policy: the identities that may change each path. Read from `trust/policy.yaml`, with the keys of
+//! The policy: which identities may change which paths. It is read from `trust/policy.yaml`, with the keys in
 //! `trust/keys/`.
 
 mod authority;
@@ -44,51 +44,51 @@ pub(crate) use validity::unverifiable;
 
 use crate::key_name::KeyName;
 
-/// The path of the policy; fixed.
+/// Path of the policy in every repository.
 pub const POLICY_PATH: &str = "trust/policy.yaml";
-/// The folder of the policy's keys; fixed.
+/// Path of the folder with the policy's keys in every repository.
 pub const KEYS_PATH: &str = "trust/keys";
-/// The folder that only policy steps change.
+/// Path of the folder of the policy and its keys. A commit that changes it may change nothing else.
 pub const TRUST_PATH: &str = "trust";
 
 /// An identity's position within one policy.
 pub type IdentityIndex = usize;
 
-/// A policy that was read and is valid in itself.
+/// A policy that was parsed and is valid in itself.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Policy {
-    /// A number that each change raises.
+    /// Number that each change of the policy must raise.
     pub serial: u64,
-    /// The repository's own name, which never changes.
+    /// Name that the repository gives itself. Never changes.
     pub repository: String,
-    /// The branch that the policy is for.
+    /// Full name of the branch that the policy is for. Never changes.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// The way in which a signature must name its branch.
+    /// The way in which a signature must name the branch.
     pub bind_ref: BindRef,
-    /// All identities, in order of name.
+    /// All identities, ordered by name.
     pub identities: Vec<Identity>,
     /// The identities of each group.
     pub groups: BTreeMap<String, Vec<IdentityIndex>>,
-    /// The rules, in their order.
+    /// The rules, in the order of the file.
     pub rules: Vec<Rule>,
-    /// The demands on the commits of merged branches.
+    /// The requirements for commits of merged branches.
     pub side_branches: SideBranches,
-    /// The longest time between the signatures of one step.
+    /// Maximum time between the signatures of one step.
     pub approvals_max_age: Seconds,
-    /// The largest accepted error of a clock.
+    /// Maximum clock error that is tolerated.
     pub skew: Seconds,
-    /// The longest time between the date of a signature and its first sight.
+    /// Maximum time between the date of a signature and the time at which this machine first sees it.
     pub max_age: Seconds,
-    /// The smallest length in bits of an RSA key that counts.
+    /// Minimum length in bits of an RSA key that counts.
     pub min_rsa_bits: u32,
     /// The heartbeat, if there is one.
     pub freshness: Option<Freshness>,
-    /// Times in which some paths may not change.
+    /// Times during which some paths may not change.
     pub freeze: Vec<Freeze>,
-    /// The powers of an emergency, if the policy allows one.
+    /// The rules of an emergency, if the policy allows one.
     pub emergency: Option<Emergency>,
 }
 
@@ -108,14 +108,14 @@ pub struct Identity {
 pub struct PolicyKey {
     /// The key's fingerprint.
     pub name: KeyName,
-    /// The time from which signatures don't count any more.
+    /// Time from which on the key's signatures don't count any more.
     pub valid_before: Option<Timestamp>,
 }
 
-/// Paths, and the needs that a change of them has.
+/// Paths, and the approvals that a change of them needs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rule {
-    /// The paths.
+    /// Patterns of the paths that the rule owns.
     pub paths: Vec<Pattern>,
     /// The needs, all of which must be met.
     pub need: Vec<Need>,
@@ -137,31 +137,31 @@ impl Rule {
     }
 }
 
-/// A number of different identities of a group.
+/// A required number of different identities of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Need {
-    /// The group.
+    /// Name of the group.
     pub from: String,
-    /// The number of identities.
+    /// Required number of identities.
     pub count: u32,
 }
 
-/// The heartbeat that the policy asks for: a signed tag that names the head.
+/// The heartbeat that the policy requires: a signed tag that names the head.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Freshness {
-    /// The names of heartbeat tags, without `refs/tags/`.
+    /// Pattern of the names of heartbeat tags, without `refs/tags/`.
     pub tag: Pattern,
-    /// The identity that signs them; it is in no group.
+    /// The identity that signs heartbeats. It is in no group.
     pub from: IdentityIndex,
-    /// The greatest age of the last one.
+    /// Maximum age of the latest heartbeat.
     pub max_age: Seconds,
     /// The effect of a stale heartbeat.
     pub on_stale: OnStale,
 }
 
-/// A time in which some paths don't change.
+/// A time during which some paths may not change.
 #[derive(Debug, Clone, Serialize)]
 pub struct Freeze {
     /// The first moment of the freeze.
@@ -172,16 +172,16 @@ pub struct Freeze {
     pub paths: Vec<Pattern>,
 }
 
-/// The powers of a commit with a signed `Emergency:` trailer.
+/// The rules of an emergency, which a signed `Emergency:` trailer declares.
 #[derive(Debug, Clone, Serialize)]
 pub struct Emergency {
-    /// The needs of an emergency.
+    /// Needs that an emergency must meet.
     pub need: Vec<Need>,
-    /// The longest time after the commit was made in which the emergency counts.
+    /// Maximum time that an emergency counts after its commit was made.
     pub ttl: Seconds,
-    /// The checks that it bypasses.
+    /// Checks that an emergency bypasses.
     pub bypasses: Vec<Bypass>,
-    /// The paths that it may not change; `trust/` is always one of them.
+    /// Paths that an emergency may not change, in addition to `trust/`, which it may never change.
     pub never: Vec<Pattern>,
 }
 
@@ -198,7 +198,7 @@ impl Policy {
         self.groups.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// True if a rule or an emergency counts an identity, or if heartbeats are its.
+    /// True if the policy needs an identity: for a rule, for an emergency, or for heartbeats.
     pub(crate) fn asks_for(&self, who: IdentityIndex) -> bool {
         let rules = self.rules.iter().flat_map(|rule| &rule.need);
         let emergency = self.emergency.iter().flat_map(|emergency| &emergency.need);
@@ -215,8 +215,8 @@ impl Policy {
             .filter(move |(_, rule)| rule.owns(path))
     }
 
-    /// Returns the names of the identities of a group that aren't in `have`, whether or not their keys still
-    /// count.
+    /// Returns the names of the identities of a group that aren't in `have`, even of those whose keys no
+    /// longer count.
     pub fn who_could(&self, from: &str, have: &[&str]) -> Vec<&str> {
         self.group(from)
             .iter()

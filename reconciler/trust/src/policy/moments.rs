@@ -1,5 +1,5 @@
-//! Finds the times at which a part of a certificate begins or ends. The certificate's validity is constant in
-//! between.
+//! Finds the times at which the validity of a certificate or a part of it may change. The validity is
+//! constant in between.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,8 +8,8 @@ use sequoia_openpgp::packet::Signature;
 
 use super::KeyFile;
 
-/// Returns every time at which a certificate's validity may change, and the second after each, so that it
-/// doesn't matter if a comparison includes the time itself.
+/// Returns every time at which a certificate's validity may change, in seconds since 1970, and the second
+/// after each, so that it doesn't matter whether a comparison includes the time itself.
 pub(super) fn moments(file: &KeyFile) -> Vec<i64> {
     let KeyFile::OpenPgp(cert) = file else {
         return Vec::new();

@@ -1,7 +1,7 @@
 //! Checks the names in a policy. They occur in trailers, where a space would end them, and in commands that
 //! people copy from a terminal, where a shell would interpret special characters.
 
-/// Bytes of a repository's or branch's name.
+/// Maximum length of a repository's or branch's name in bytes.
 const LONGEST: usize = 255;
 
 fn plain(b: u8) -> bool {
@@ -23,8 +23,8 @@ pub(super) fn is_group(text: &str) -> bool {
     word(text, 64)
 }
 
-/// True if `text` is the full name of a branch, by the rules of git's `check-ref-format`, and only of
-/// letters, digits, `.`, `_`, `/` and `-`.
+/// True if `text` is the full name of a branch: it follows the rules of git's `check-ref-format`, and
+/// consists only of letters, digits, `.`, `_`, `/` and `-`.
 pub(super) fn is_branch(text: &str) -> bool {
     let Some(branch) = text.strip_prefix("refs/heads/") else {
         return false;

@@ -1,4 +1,4 @@
-//! Parses a [`Policy`] that is valid in itself.
+//! Parses a [`Policy`] and checks that it is valid in itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::work::{WorkCounter, count};
 
 const API_VERSION: &str = "plumb.dev/v1alpha1";
 
-/// The largest number of identities, of groups, of rules, and of patterns in a rule.
+/// Maximum number of identities, of groups, of rules, and of patterns in a rule.
 const MOST: usize = 1000;
-/// The largest number of diagnostics that are returned.
+/// Maximum number of diagnostics that are returned.
 const MOST_DIAGNOSTICS: usize = 100;
-/// The largest number of unknown names for which the nearest known one is searched.
+/// Maximum number of unknown names for which the nearest known one is searched.
 const MOST_SEARCHES: usize = 5;
 
 impl Policy {
     /// Parses a policy's text and checks that it is valid in itself. [`Authority`](super::Authority) checks
-    /// that its keys exist and that its rules can be met.
+    /// that the policy's keys exist and that its rules can be met.
     pub fn parse(text: &[u8]) -> Result<Self, Vec<Diagnostic>> {
         Self::parse_counted(text, &WorkCounter::default())
     }
@@ -80,7 +80,7 @@ fn values(node: &Node) -> u64 {
     }
 }
 
-/// Returns the largest count that the needs ask of each group.
+/// Returns, for each group, the largest count that a need requires.
 fn strongest<'n>(needs: impl Iterator<Item = &'n Need>) -> BTreeMap<&'n str, u32> {
     let mut strongest: BTreeMap<&str, u32> = BTreeMap::new();
     for need in needs {
@@ -94,7 +94,7 @@ struct Reader<'w> {
     work: &'w WorkCounter,
     diagnostics: Vec<Diagnostic>,
     names: BTreeMap<String, IdentityIndex>,
-    /// Searches for a near name so far.
+    /// Number of searches for the nearest known name so far.
     searches: usize,
 }
 
@@ -186,7 +186,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Checks that the names which trailers are compared with are single words.
+    /// Checks that the names that trailers contain are single words.
     fn words(&mut self, spec: &spec::Spec) {
         if !names::is_repository(&spec.repository) {
             self.wrong(
@@ -408,8 +408,8 @@ impl Reader<'_> {
         needs.value.iter().map(|need| need.value.clone()).collect()
     }
 
-    /// Checks the number of group members that the needs name in total; returns `false` if there are too many
-    /// to compare.
+    /// Counts the group members that all needs name in total. Adds a diagnostic and returns `false` if there
+    /// are too many to compare.
     fn are_few<'n>(
         &mut self,
         needs: impl Iterator<Item = &'n Need>,
@@ -430,7 +430,7 @@ impl Reader<'_> {
         few
     }
 
-    /// Checks that the rules that own all of `trust/` ask for whatever another rule asks for.
+    /// Checks that the rules that own all of `trust/` require whatever another rule requires.
     fn trust_rule(
         &mut self,
         rules: &[Rule],

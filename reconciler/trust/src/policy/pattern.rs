@@ -1,8 +1,8 @@
 //! Patterns of the paths that a rule owns.
 //!
-//! A pattern is anchored at the root and compared with ASCII case folded. `*` matches any characters within
-//! one component, dots at its beginning included; `**` matches zero or more whole components. A pattern that
-//! matches a folder owns everything in it. There is no `?`, `!`, `[]` or `{}`.
+//! A pattern is anchored at the root and ignores ASCII case. `*` matches any characters within one component,
+//! including dots at its beginning; `**` matches zero or more whole components. A pattern that matches a
+//! folder owns everything in it. There is no `?`, `!`, `[]` or `{}`.
 
 use std::fmt;
 

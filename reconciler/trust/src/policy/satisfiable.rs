@@ -19,20 +19,19 @@ pub struct Satisfiability {
     pub unsatisfiable: Vec<Unsatisfiable>,
     /// For each rule, the identities that could change its paths alone.
     pub alone: Vec<Alone>,
-    /// Keys that couldn't make a signature that counts, with the reasons.
+    /// Keys that can't make a signature that counts, with the reasons; text for people.
     pub unusable: Vec<String>,
-    /// Identities that a rule counts and that have no usable key, with the reason of each key.
+    /// Unusable keys of the identities that the policy needs and that have no usable key, with the reasons.
     #[serde(skip)]
     pub locked_out: Vec<LockedOut>,
-    /// Identities in more than one of the groups of one rule: one signature by such an identity meets both
-    /// needs.
+    /// Identities that are in two groups of one rule: one signature by such an identity meets both needs.
     pub doubled: Vec<String>,
 }
 
-/// The part of a policy that has a need.
+/// The part of a policy that a need belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NeedOrigin {
-    /// A rule, by its patterns.
+    /// The rule with these patterns.
     Rule(String),
     /// The emergency.
     Emergency,
@@ -56,24 +55,24 @@ impl Serialize for NeedOrigin {
 /// A need that can't be met.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unsatisfiable {
-    /// The rule, or the emergency.
+    /// The rule or emergency that has the need.
     pub rule: NeedOrigin,
-    /// The group.
+    /// Name of the group.
     pub from: String,
-    /// Identities that are needed.
+    /// Number of identities that are needed.
     pub count: u32,
-    /// Identities of the group that have a usable key.
+    /// Number of identities of the group that have a usable key.
     pub usable: u32,
 }
 
-/// A key that should let its identity sign, and doesn't.
+/// An unusable key of an identity that the policy needs and that has no usable key.
 #[derive(Debug, Clone)]
 pub struct LockedOut {
     /// The identity, which has no usable key.
     pub identity: String,
-    /// The key.
+    /// The fingerprint of the key.
     pub key: KeyName,
-    /// The reason that it couldn't sign.
+    /// The reason why the key can't sign.
     pub unusable: Unusable,
 }
 
@@ -93,7 +92,7 @@ impl std::fmt::Display for LockedOut {
 pub struct Alone {
     /// The rule's patterns.
     pub rule: String,
-    /// The names of these identities.
+    /// The names of the identities.
     pub identities: Vec<String>,
     /// Other identities that could change some or all of the rule's paths alone by declaring an emergency.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -101,12 +100,12 @@ pub struct Alone {
 }
 
 impl Authority {
-    /// Checks every rule with the keys as they are at a time.
+    /// Checks whether every need can be met with the keys that are usable at a time.
     pub fn check(&self, at: Timestamp) -> Satisfiability {
         self.check_without(&[], at)
     }
 
-    /// Checks every rule as if `revoked` were revoked.
+    /// Like [`check`](Self::check), as if the keys `revoked` were revoked.
     pub fn check_without(&self, revoked: &[KeyName], at: Timestamp) -> Satisfiability {
         let usable = self.able(at, |key| self.is_among(key, revoked));
         let mut unusable = Vec::new();
@@ -121,7 +120,7 @@ impl Authority {
             let Err(why) = checked else { continue };
             let (name, identity) = (key.name.clone(), policy.name(key.identity));
             unusable.push(format!("{name} of {identity}: {why}"));
-            // A revocation and `validBefore` take authority away on purpose.
+            // A revocation or `validBefore` takes the key's authority away on purpose.
             let meant = why.code == ReasonCode::KeyRevoked || key.is_past(at.as_second());
             if !meant && !usable.contains(&key.identity) && policy.asks_for(key.identity) {
                 locked_out.push(LockedOut {
@@ -155,14 +154,14 @@ impl Authority {
         }
     }
 
-    /// Returns the first need that can't be met with the keys as they are at a time.
+    /// Returns the first need that can't be met with the keys that are usable at a time.
     pub(crate) fn first_unsatisfiable(&self, at: Timestamp) -> Option<Unsatisfiable> {
         let usable = self.able(at, |_| false);
         unsatisfiable(&self.policy, &usable).into_iter().next()
     }
 
-    /// Returns the names of the identities that could make a signature that counts at a time, if `revoked`
-    /// were revoked.
+    /// Returns the names of the identities that have a usable key at a time, as if the keys `revoked` were
+    /// revoked.
     pub fn able_without(&self, revoked: &[KeyName], at: Timestamp) -> BTreeSet<&str> {
         self.able(at, |key| self.is_among(key, revoked))
             .into_iter()
@@ -170,7 +169,7 @@ impl Authority {
             .collect()
     }
 
-    /// Returns the identities that have a key that could sign at a time and isn't revoked.
+    /// Returns the identities that have a key that is usable at a time and for which `revoked` is false.
     pub(crate) fn able(
         &self,
         at: Timestamp,
@@ -184,7 +183,7 @@ impl Authority {
         .collect()
     }
 
-    /// True if a key of the ring, or a part of it, is one of `names`.
+    /// True if one of `names` is the fingerprint of a key of the key ring, or of one of its subkeys.
     fn is_among(&self, key: usize, names: &[KeyName]) -> bool {
         names.iter().any(|name| self.ring.is_part_of(name, key))
     }
@@ -221,7 +220,8 @@ fn unsatisfiable(policy: &Policy, usable: &BTreeSet<IdentityIndex>) -> Vec<Unsat
     found
 }
 
-/// Returns the identities that alone meet each need of the rule, and of every rule that owns everything.
+/// Returns the identities that can alone meet all needs of the rule, and all needs of every rule that owns
+/// all paths.
 fn alone(policy: &Policy, rule: &Rule, usable: &BTreeSet<IdentityIndex>) -> Vec<String> {
     let everything =
         |other: &&Rule| other.owns(TRUST_PATH) && other.paths.iter().any(|p| p.as_str() == "**");
@@ -233,7 +233,7 @@ fn alone(policy: &Policy, rule: &Rule, usable: &BTreeSet<IdentityIndex>) -> Vec<
     one_of_one(policy, usable, &needs)
 }
 
-/// Returns the usable identities that alone meet each need.
+/// Returns the usable identities that can alone meet all needs.
 fn one_of_one(policy: &Policy, usable: &BTreeSet<IdentityIndex>, needs: &[&Need]) -> Vec<String> {
     if needs.iter().any(|need| need.count != 1) {
         return Vec::new();
@@ -246,8 +246,8 @@ fn one_of_one(policy: &Policy, usable: &BTreeSet<IdentityIndex>, needs: &[&Need]
     all.iter().map(|who| policy.name(who).to_owned()).collect()
 }
 
-/// Returns the identities that alone meet each need of an emergency, if it bypasses counts and may change
-/// some of the rule's paths.
+/// Returns the identities that can alone meet all needs of an emergency, if the emergency bypasses counts and
+/// may change some of the rule's paths.
 fn alone_in_an_emergency(
     policy: &Policy,
     rule: &Rule,
@@ -265,8 +265,8 @@ fn alone_in_an_emergency(
     one_of_one(policy, usable, &needs)
 }
 
-/// True if an emergency can't change anything that a pattern owns. Unclear cases count as false, so that no
-/// identity that could is left out.
+/// True if an emergency can't change anything that a pattern owns. Returns `false` in unclear cases, so that
+/// no identity is left out that could change a path alone.
 fn is_kept(emergency: &Emergency, pattern: &Pattern) -> bool {
     let text = pattern.as_str();
     let folder: Vec<&str> = text.split('/').take_while(|part| *part != "**").collect();

@@ -53,27 +53,28 @@ pub(super) struct Spec {
     pub(super) emergency: Option<EmergencySpec>,
 }
 
-/// The way in which a signature must name its branch.
+/// The way in which a signature must name the branch that it is meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BindRef {
-    /// Not at all, for one person with their own server.
+    /// Not at all. For one person with their own server.
     None,
-    /// Each commit of the branch carries `Deploy-Ref: REPOSITORY REF`, or an approval that names them.
+    /// Each commit of the branch needs the trailer `Deploy-Ref: REPOSITORY REF`, or an approval that names
+    /// both.
     Trailer,
-    /// An approval that names the branch binds a commit, or the commit's own `Deploy-Ref`. Judged as
-    /// `Trailer` is.
+    /// Each commit needs an approval that names the branch, or its own `Deploy-Ref`. The same as `Trailer` in
+    /// effect.
     Approval,
 }
 
-/// The demand on the commits of merged branches.
+/// The requirement for commits of merged branches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SideBranches {
     /// None: whoever approves the merge vouches for them.
     #[default]
     Vouched,
-    /// Each commit is signed by an identity of the policy, and of the policies of its parents.
+    /// Each commit must be signed by an identity of the policy, and of the policies of the commit's parents.
     AllSigned,
 }
 
@@ -132,10 +133,10 @@ pub(super) struct FreshnessSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OnStale {
-    /// Nothing new is accepted, and there is an alarm.
+    /// No new commit is accepted, and an alarm is raised.
     #[default]
     Hold,
-    /// There is an alarm.
+    /// Only an alarm is raised.
     Alarm,
 }
 
@@ -154,7 +155,7 @@ pub(super) struct FreezeSpec {
 pub enum Bypass {
     /// Freezes.
     Freeze,
-    /// The counts of the rules: the emergency's own need replaces them.
+    /// The needs of the rules, which the emergency's own needs replace.
     Counts,
 }
 

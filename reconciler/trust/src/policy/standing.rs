@@ -1,4 +1,4 @@
-//! Says of a policy's key if it could sign, why not, and until when.
+//! Tells whether a key of a policy can sign at a time, why not, and until when.
 
 use jiff::Timestamp;
 
@@ -6,16 +6,16 @@ use super::{Authority, Unusable};
 use crate::key_name::KeyName;
 
 impl Authority {
-    /// Returns the reason that a key of the policy couldn't make a signature that counts at a time. Returns
-    /// `None` if it could, or if the policy doesn't have the key.
+    /// Returns the reason why a key of the policy can't make a signature that counts at a time. Returns
+    /// `None` if it can, or if the policy doesn't have the key.
     pub fn unusable(&self, name: &KeyName, when: Timestamp) -> Option<Unusable> {
         self.ring
             .usable(self.ring.index_of(name)?, when.as_second())
             .err()
     }
 
-    /// Returns the time at which a key that could sign at `after` first can't sign any more. Returns `None`
-    /// if no such time is known, if the key couldn't sign at `after`, or if the policy doesn't have the key.
+    /// Returns the first time after `after` from which on a key can't sign any more. Returns `None` if no
+    /// such time is known, if the key can't sign at `after`, or if the policy doesn't have the key.
     pub fn end_of(&self, name: &KeyName, after: Timestamp) -> Option<Timestamp> {
         let index = self.ring.index_of(name)?;
         let from = after.as_second();
@@ -28,8 +28,8 @@ impl Authority {
         Timestamp::from_second(ends.into_iter().find(ended)?).ok()
     }
 
-    /// True if `part` is the fingerprint of the policy's key `key`, or of a part or another form of it.
-    /// Revoking a part revokes the key.
+    /// True if `part` is the fingerprint of the policy's key `key`, of one of its subkeys, or of another
+    /// format of either. Revoking a subkey revokes the key.
     pub fn is_part_of(&self, part: &KeyName, key: &KeyName) -> bool {
         self.ring
             .index_of(key)

@@ -1,4 +1,4 @@
-//! The reason that a key couldn't make a signature that counts.
+//! The reason why a key can't make a signature that counts.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use super::KEYS_PATH;
 use super::cert_revocations::KeyRevocation;
 use crate::reason::ReasonCode;
 
-/// The reason that a key couldn't make a signature that counts at a time.
+/// The reason why a key can't make a signature that counts at a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unusable {
     pub(crate) code: ReasonCode,
-    /// The cause, in which the key is `it`.
+    /// The cause, as a sentence that calls the key "it".
     pub why: String,
-    /// The way out, if there is one for this key.
+    /// A hint about making the key usable, if that is possible.
     pub hint: Option<String>,
 }
 
 impl Unusable {
-    /// Makes the reason of a key that was revoked.
+    /// Makes the reason for a key that was revoked.
     pub fn revoked(why: impl Into<String>) -> Self {
         Self::new(ReasonCode::KeyRevoked, why)
     }
@@ -30,7 +30,7 @@ impl Unusable {
         }
     }
 
-    /// Makes the reason of a key that its own certificate revokes, or a designated revoker.
+    /// Makes the reason for a key that its own certificate, or a designated revoker, revokes.
     pub(super) fn by_certificate(by: &KeyRevocation) -> Self {
         Self::revoked(format!("it is revoked ({by})"))
     }

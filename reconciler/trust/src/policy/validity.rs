@@ -1,4 +1,4 @@
-//! Checks if a key could make a signature that counts at a time, and says why not.
+//! Checks whether a key can make a signature that counts at a time, and why not.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,7 +22,8 @@ use super::{KeyFile, KeyRing};
 use crate::key_name::KeyName;
 use crate::reason::ReasonCode;
 
-/// The reason that no self-signature of a key counts at a time; of several, the greatest.
+/// The reason why no self-signature of a key counts at a time. If the self-signatures have different reasons,
+/// the greatest variant is used.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Unbound {
     Missing,
@@ -33,7 +34,7 @@ enum Unbound {
 }
 
 impl Unbound {
-    /// Finds the reason. Returns `None` if one of the signatures counts.
+    /// Returns the reason, or `None` if one of the signatures counts.
     fn of<'s>(
         standard: &StandardPolicy<'_>,
         signatures: impl Iterator<Item = &'s Signature>,
@@ -70,7 +71,8 @@ impl Unbound {
         refused(signature).or_else(|| signature.embedded_signatures().find_map(refused))
     }
 
-    /// Says it of a self-signature; `renew` is the command that makes a new one.
+    /// Formats the reason. `what` is the kind of self-signature, and `renew` the command that makes a new
+    /// one.
     fn said(self, what: &str, renew: &str) -> Unusable {
         let renewed = format!("renew it where its secret key is: {renew}");
         match self {
@@ -96,8 +98,8 @@ impl Unbound {
 }
 
 impl KeyRing {
-    /// Checks that a primary key or subkey of a certificate could sign: bound, for signing, not expired, not
-    /// revoked. A hard revocation counts at all times.
+    /// Checks that a primary key or subkey of a certificate can sign at a time: it is bound to the
+    /// certificate, meant for signing, not expired and not revoked. A hard revocation counts at all times.
     pub(super) fn check_part(
         &self,
         key: &RingKey,
@@ -142,7 +144,7 @@ impl KeyRing {
     ) -> Result<ValidCert<'c>, Unusable> {
         let (standard, name) = (self.standard(), cert.fingerprint());
         let renew = format!("{RENEW} {name} 2y");
-        // Revocations come first: a revoked certificate may have no other valid signature left.
+        // Revocations are checked first: a revoked certificate may have no other valid signature left.
         let valid = cert.with_policy(standard, at(seconds));
         let bound = valid.as_ref().ok().and_then(newest_binding);
         if let Some(by) = key.revocations().in_force(&name, seconds, bound) {
@@ -173,7 +175,7 @@ impl KeyRing {
         Ok(valid)
     }
 
-    /// Checks that a key could make a signature that counts at a time.
+    /// Checks that a key can make a signature that counts at a time.
     pub(crate) fn usable(&self, index: usize, seconds: i64) -> Result<(), Unusable> {
         let key = self.get(index).ok_or_else(Unusable::no_certificate)?;
         if key.is_past(seconds) {
@@ -223,7 +225,7 @@ impl KeyRing {
                 None => unusable,
             });
         }
-        // The certificate as a whole has one reason, its parts may have one each.
+        // If the certificate as a whole is unusable, return that one reason rather than those of its keys.
         self.check_certificate(key, cert, seconds)?;
         Err(found
             .unwrap_or_else(|| Unusable::new(ReasonCode::KeyMisused, "it has no key for signing")))
@@ -258,7 +260,7 @@ impl KeyRing {
         }
     }
 
-    /// Checks that an RSA key has as many bits as the policy asks for.
+    /// Checks that an RSA key has as many bits as the policy requires.
     pub(crate) fn check_rsa(&self, bits: usize) -> Result<(), Unusable> {
         let least = self.min_rsa_bits();
         if bits >= least {
@@ -269,17 +271,18 @@ impl KeyRing {
     }
 }
 
-/// The command that renews a self-signature with a strong hash.
+/// Beginning of the command that renews a self-signature with a strong hash.
 const RENEW: &str = "gpg --cert-digest-algo SHA512 --quick-set-expire";
 
-/// True if a certificate ever said of a part of it that it signs.
+/// True if any self-signature of a certificate, valid or not, says that a primary key or subkey is meant for
+/// signing.
 fn is_meant_for_signing(part: &ErasedKeyAmalgamation<'_, key::PublicParts>) -> bool {
     let signs = |signature: &Signature| signature.key_flags().is_some_and(|f| f.for_signing());
     let own = part.self_signatures().any(signs);
     own || part.primary() && primary_signatures(part.cert()).any(signs)
 }
 
-/// Returns the kind of a key whose signatures can't be verified here.
+/// Describes a key whose signatures can't be verified here. Returns `None` if they can.
 pub(crate) fn unverifiable<R: key::KeyRole>(key: &Key<key::PublicParts, R>) -> Option<String> {
     match key.mpis() {
         PublicKey::ECDSA { curve, .. } | PublicKey::EdDSA { curve, .. }
@@ -307,7 +310,7 @@ fn ended_by_weak(renew: &str) -> Unusable {
         .hint(format!("renew it where its secret key is: {renew}"))
 }
 
-/// Says that a key isn't alive, from the library's error.
+/// Makes the reason for a key that isn't valid at a time, from the library's error.
 fn ended(error: &anyhow::Error, renew: &str) -> Unusable {
     let moment = |time: &SystemTime| {
         let moment = Timestamp::from_second(seconds_of(*time)).unwrap_or_default();

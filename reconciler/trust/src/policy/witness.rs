@@ -1,4 +1,4 @@
-//! Identifies the signer of a tag or commit that somebody has just made, so that they learn if it counts.
+//! Identifies the signer of a new tag or commit, so that its author learns whether the signature counts.
 
 use super::{Authority, Identity};
 use crate::key_name::KeyName;
@@ -9,11 +9,11 @@ use crate::signature::{Finding, Made, examine};
 
 impl Authority {
     /// Returns the identity and key that signed a raw annotated tag. Checks neither the tag's text nor its
-    /// time: a verification does.
+    /// time; a verification does.
     ///
     /// # Errors
-    /// The reason that its signature doesn't count: the tag is garbled or unsigned, or the key isn't in this
-    /// policy, isn't live, or is too weak.
+    /// Fails with the reason why the signature doesn't count: the tag is malformed or unsigned, or the key
+    /// isn't in this policy, isn't valid, or is too weak.
     pub fn signer_of_tag(
         &self,
         raw: &[u8],

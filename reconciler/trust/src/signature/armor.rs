@@ -1,9 +1,9 @@
-//! A strict decoder of armor: one block, with nothing before or after it.
+//! A strict decoder of armor: one block, with nothing before it and at most white space after it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// An error of armor.
+/// An error in armor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ArmorError {
     /// The block doesn't begin and end as armor does.
@@ -93,8 +93,8 @@ impl Armor {
     }
 }
 
-/// True if a block is one whole X.509 signature, as `gpgsm` makes them and `git` stores them, and holds
-/// nothing that another reader could take for a signature of another kind.
+/// True if a block is exactly one X.509 signature, as `gpgsm` makes and `git` stores it, and contains nothing
+/// that another program could take for a signature of another kind.
 pub(super) fn is_x509(block: &[u8]) -> bool {
     const BEGIN: &[u8] = b"-----BEGIN SIGNED MESSAGE-----";
     const END: &[u8] = b"-----END SIGNED MESSAGE-----";

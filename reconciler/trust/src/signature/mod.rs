@@ -1,4 +1,4 @@
-//! Signatures, and their value under the keys of a policy.
+//! Verifies signatures with the keys of a policy.
 
 mod armor;
 mod openpgp;
@@ -25,15 +25,15 @@ pub fn named_key(block: &[u8]) -> Option<KeyName> {
 /// A verified signature by a key of the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Made {
-    /// The key's number in the ring.
+    /// The key's index in the key ring.
     pub(crate) key: usize,
-    /// The fingerprint of the primary key or subkey that made it; `None` for SSH.
+    /// Fingerprint of the primary key or subkey that made the signature; `None` for SSH.
     pub(crate) part: Option<Fingerprint>,
     /// The time that the signature claims, in seconds since 1970.
     pub(crate) seconds: i64,
 }
 
-/// The reason that a verified signature has no authority.
+/// The reason why a verified signature has no authority.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// The certificate revokes the key.
@@ -51,7 +51,7 @@ pub(crate) enum Finding {
     Good(Made),
     /// A key of the policy made it, and it doesn't count.
     Void(Made, Flaw, Reason),
-    /// No key of the policy is known to have made it; the code says how bad that is.
+    /// No key of the policy is known to have made it. The reason's code tells how bad that is.
     Not(Reason),
 }
 
@@ -64,8 +64,8 @@ impl Finding {
         }
     }
 
-    /// Returns the finding for a `revoke/` tag, where neither a weak hash nor a revocation of the signing key
-    /// voids the signature. Otherwise revoking one key could give authority back to another.
+    /// Returns the finding for a signature on a `revoke/` tag, which counts in spite of a weak hash or a
+    /// revocation of the signing key. Otherwise, revoking one key could give authority back to another.
     pub(crate) fn for_revoking(self) -> Self {
         match self {
             Self::Void(made, Flaw::Revoked | Flaw::WeakHash, _) => Self::Good(made),
@@ -78,8 +78,8 @@ pub(crate) fn not(code: ReasonCode, message: impl Into<String>) -> Finding {
     Finding::Not(Reason::new(code, message))
 }
 
-/// Examines an armored signature. `claimed` is the time that the object claims, for signatures without a
-/// time.
+/// Verifies an armored signature. `claimed` is the date in the signed object, for signatures that don't
+/// contain a time.
 pub(crate) fn examine(ring: &KeyRing, payload: Payload<'_>, block: &[u8], claimed: i64) -> Finding {
     let Some(armor) = Armor::of(block) else {
         if armor::is_x509(block) {

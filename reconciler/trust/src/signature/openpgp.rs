@@ -12,8 +12,8 @@ use crate::object::Payload;
 use crate::policy::{AnyKey, KeyRing, unverifiable};
 use crate::reason::{Reason, ReasonCode};
 
-/// Returns the body of a signature packet if the bytes are exactly that packet, with a definite length: a
-/// reader that skips or repairs has nothing to skip or repair.
+/// Returns the body of a signature packet if the bytes are exactly one such packet of definite length, so
+/// that a tolerant parser can't read them in another way.
 fn packet_body(bytes: &[u8]) -> Option<&[u8]> {
     let (header, len) = match bytes {
         [0x89, a, b, ..] => (3, u64::from(u16::from_be_bytes([*a, *b]))),
@@ -100,7 +100,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8]) -> Fin
     worth(ring, *index, key, &signature)
 }
 
-/// Returns the key or subkey that a signature names as its maker, if it names a fingerprint.
+/// Returns the fingerprint of the key or subkey that a signature names as its maker, if it names one.
 pub(super) fn named_key(bytes: &[u8]) -> Option<KeyName> {
     let signature = parse(bytes)?;
     let issuers = signature.get_issuers();
@@ -135,7 +135,7 @@ fn by(signature: &Signature, key: &AnyKey, payload: Payload<'_>) -> bool {
     signature.verify_hash(key, hash).is_ok()
 }
 
-/// Judges a signature that the key has made.
+/// Checks that a signature which `key` has made counts.
 fn worth(ring: &KeyRing, index: usize, key: &AnyKey, signature: &Signature) -> Finding {
     let name = key.fingerprint();
     let made = signature

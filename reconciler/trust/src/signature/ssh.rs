@@ -65,7 +65,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Returns the key that a signature carries as its maker's.
+/// Returns the name of the public key in a signature. The signature isn't verified.
 pub(super) fn named_key(bytes: &[u8]) -> Option<KeyName> {
     Parts::parse(bytes).map(|parts| parts.key_name())
 }
@@ -91,7 +91,7 @@ pub(super) fn examine(ring: &KeyRing, payload: Payload<'_>, bytes: &[u8], claime
         )
     };
     // OpenSSH accepts any content of this field but verifies as if it were empty, so anybody who passes a
-    // signature on can write there. By `PROTOCOL.sshsig` the content is signed. Readers differ, so any
+    // signature on can write there. By `PROTOCOL.sshsig` the content is signed. Because programs differ, any
     // content is refused.
     if !parts.reserved.is_empty() {
         return garbled();
@@ -174,7 +174,7 @@ fn flaw(
         let message = format!("the signature by the SSH key {name} doesn't count: {unusable}");
         return Some((Flaw::Unfit, Reason::new(unusable.code, message)));
     }
-    // Security keys say in a flag whether somebody touched them.
+    // Security keys set a flag in the signature if somebody touched them.
     let flags = signature
         .as_bytes()
         .len()
@@ -189,7 +189,7 @@ fn flaw(
     None
 }
 
-/// Returns the inner signature, if the bytes are exactly one.
+/// Returns the inner signature if the bytes are exactly one signature.
 fn whole(bytes: &[u8]) -> Option<Signature> {
     let mut rest = bytes;
     let (name, _) = (string(&mut rest)?, string(&mut rest)?);
@@ -200,7 +200,7 @@ fn whole(bytes: &[u8]) -> Option<Signature> {
         .filter(|_| rest.len() == flags)
 }
 
-/// True if a key of one kind makes signatures of the other.
+/// True if a key of the first algorithm can make a signature of the second.
 fn fits(key: &Algorithm, signature: &Algorithm) -> bool {
     match (key, signature) {
         (Algorithm::Rsa { .. }, Algorithm::Rsa { hash }) => hash.is_some(),

@@ -1,22 +1,22 @@
 //! The bounds on a fetch.
 
-/// The bounds on what a server may make us receive, inflate and hold.
+/// Limits on what a server may make us receive, inflate and keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchLimits {
-    /// Bytes of one pack as received.
+    /// Maximum size of a received pack in bytes.
     pub pack: u64,
-    /// Objects in one pack.
+    /// Maximum number of objects in one pack.
     pub objects: u32,
-    /// Bytes of one object, inflated.
+    /// Maximum inflated size of one object in bytes.
     pub object: u64,
-    /// Total inflated bytes that any pack may have, whatever its size.
+    /// Maximum total inflated size of a pack in bytes, unless `ratio` allows more.
     pub inflated: u64,
-    /// Inflated bytes per byte of a pack. A pack may pass `inflated` within this ratio; the
-    /// histories of large folders reach some hundreds.
+    /// Maximum ratio of a pack's total inflated size to its received size. A pack may exceed `inflated`
+    /// within this ratio: the histories of large folders reach ratios of some hundreds.
     pub ratio: u64,
-    /// Total bytes of the objects in one delta chain, which are needed at the same time.
+    /// Maximum total size in bytes of the objects in one delta chain, which are in memory at the same time.
     pub chain: u64,
-    /// Branches and tags that a server may advertise.
+    /// Maximum number of branches and tags that a server may advertise.
     pub refs: usize,
 }
 

@@ -186,8 +186,8 @@ impl FetchRequest<'_> {
         Ok(refs)
     }
 
-    /// Returns the reason for a missing head. A protocol v2 server lists only the requested refs, so this
-    /// asks it for its branches: a misspelt branch must not look like an empty repository.
+    /// Returns the error for a missing branch. A protocol v2 server lists only the requested refs, so this
+    /// requests all branches: a misspelt branch must not look like an empty repository.
     fn without_head(
         &self,
         mut refs: Vec<Ref>,
@@ -321,7 +321,7 @@ impl FetchRequest<'_> {
     }
 }
 
-/// Returns the name of a hash.
+/// Returns the name of a hash algorithm.
 const fn name_of(format: ObjectFormat) -> &'static str {
     match format {
         ObjectFormat::Sha1 => "SHA-1",
@@ -329,8 +329,8 @@ const fn name_of(format: ObjectFormat) -> &'static str {
     }
 }
 
-/// Asks an HTTP server once more why it can't be fetched from: a redirect that isn't followed and a sign-in page
-/// look to git like an absent server.
+/// Sends another request to an HTTP server to explain a failed fetch. Git can't tell a missing server from a
+/// redirect that it doesn't follow or from a sign-in page.
 fn explain_http(url: &str, source_url: &str) -> Option<SourceError> {
     let source_url = source_url.to_owned();
     Some(match probe(url)? {
@@ -383,7 +383,7 @@ fn tag_name(name: &BStr) -> Option<String> {
         .then(|| name.to_owned())
 }
 
-/// True if git or ssh would write such a line about an error.
+/// True if the line looks like an error message of git or ssh.
 fn is_error(line: &str) -> bool {
     [
         "fatal: ",
@@ -399,7 +399,7 @@ fn is_error(line: &str) -> bool {
         || line.ends_with("Connection refused")
 }
 
-/// True if a line tells nothing of an error.
+/// True if the line says nothing about an error.
 fn is_noise(line: &str) -> bool {
     line.starts_with("Warning:") || line.starts_with("debug")
 }
@@ -411,7 +411,8 @@ fn classify(
     source_url: String,
     login: Option<&gix::sec::identity::Account>,
 ) -> SourceError {
-    // Where a line is plainly an error, the others may be a greeting that speaks of denied access.
+    // If some lines are clearly errors, only they are used: the others may be a greeting that mentions denied
+    // access.
     let errors: Vec<_> = complaints.iter().filter(|line| is_error(line)).collect();
     let said = if errors.is_empty() {
         complaints.join("\n")
@@ -423,7 +424,7 @@ fn classify(
             .join("\n")
     };
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    // The error of ssh or git is the last that is said; a server's greeting comes before it.
+    // ssh and git print their error last, after the server's greeting.
     let reason = complaints
         .iter()
         .rev()

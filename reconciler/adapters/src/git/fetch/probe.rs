@@ -1,4 +1,4 @@
-//! Asks an HTTP server once more after a failed fetch, to tell why it can't be fetched from.
+//! Sends another request to an HTTP server after a failed fetch, to explain the failure.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use reqwest::{StatusCode, Url, header, redirect};
 /// The time limit for one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The number of redirects within one server that are followed.
+/// Maximum number of redirects within one server that are followed.
 const REDIRECTS: usize = 5;
 
-/// The answer of a server that isn't a repository's.
+/// A response that isn't that of a git repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum HttpAnswer {
-    /// The server redirects to another host, port or scheme, where no login is sent; the address is shown
-    /// without its query.
+    /// The server redirects to another host, port or scheme, to which no login is sent. The value is the new
+    /// address without its query.
     Elsewhere(String),
     /// The server redirects without end.
     Circle,
@@ -23,8 +23,8 @@ pub(super) enum HttpAnswer {
     Page(String),
 }
 
-/// Asks for the refs of a repository, as git does, and follows redirects within the server. Returns `None` if
-/// the answer explains nothing.
+/// Requests the refs of a repository as git does, and follows redirects within the server. Returns `None` if
+/// the response explains nothing.
 pub(super) fn probe(address: &str) -> Option<HttpAnswer> {
     crate::tls::install_provider();
     let client = Client::builder()
@@ -61,7 +61,7 @@ pub(super) fn probe(address: &str) -> Option<HttpAnswer> {
     Some(HttpAnswer::Circle)
 }
 
-/// Returns an address as people may see it: without login and query, and without git's own suffix.
+/// Returns an address in the form for people: without login, query, and the suffix that git adds.
 fn shown(mut url: Url) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);

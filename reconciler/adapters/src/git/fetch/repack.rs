@@ -11,7 +11,7 @@ use super::transport::apart;
 use super::watch::{FetchTimeouts, Watch};
 
 /// Runs `git repack` on a mirror. It keeps unreachable objects: an old head of a rewound branch may still be
-/// the target of hosts. Without git the packs stay, and reading gets slower.
+/// the target of hosts. If git isn't installed, nothing is repacked, and reading gets slower.
 pub(crate) fn repack(mirror: &Path, closed: &Arc<AtomicBool>) -> io::Result<()> {
     let timeouts = FetchTimeouts {
         idle: Duration::from_mins(15),

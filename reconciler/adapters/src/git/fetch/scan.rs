@@ -51,8 +51,8 @@ pub(crate) fn scan(
         limit: most,
     };
     let mut total: u64 = 0;
-    // The offset of each entry, and the bytes that its chain needs. A base named by hash may be anywhere,
-    // so such deltas are counted as if each were built on the one before.
+    // Maps the offset of each entry to the bytes that its delta chain needs. If a delta names its base by
+    // hash, the base may be anywhere, so all such deltas are counted as one chain.
     let mut chains: HashMap<u64, u64> = HashMap::new();
     let mut by_name: u64 = 0;
     let mut inflate = Decompress::new();

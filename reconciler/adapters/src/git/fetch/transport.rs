@@ -128,7 +128,7 @@ fn over_ssh(
     };
     command.args(ssh.arguments());
     command.args(["-o", "SendEnv=GIT_PROTOCOL"]);
-    // The server's banner would stand before every error, and can hold any words.
+    // Otherwise the server's banner would precede every error, and it can contain any words.
     command.args(["-o", "LogLevel=ERROR"]);
     if let Some(port) = port {
         command.arg("-p").arg(port.to_string());
@@ -200,8 +200,8 @@ fn spawn(mut command: Command, address: &Address, watch: &Watch) -> std::io::Res
     })
 }
 
-/// Isolates a program: it doesn't inherit the `GIT_*` variables of a hook that called us, which name another
-/// repository; it doesn't prompt; and it leads a process group, which can be killed as a whole.
+/// Isolates a program. It doesn't inherit the `GIT_*` variables of a hook that called us, which name another
+/// repository. It doesn't prompt. It leads a process group, which can be killed as a whole.
 pub(super) fn apart(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("GIT_") {
@@ -222,7 +222,7 @@ pub(crate) struct StderrTail {
 }
 
 impl StderrTail {
-    /// The maximum number of lines kept, and below it the maximum bytes of each.
+    /// Maximum number of lines that are kept, and (`LINE`) maximum number of bytes of each.
     const LINES: usize = 40;
     const LINE: u64 = 1000;
 

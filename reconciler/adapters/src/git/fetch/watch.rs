@@ -76,7 +76,7 @@ impl Watch {
         })
     }
 
-    /// Hands over the program, which is killed when the fetch ends.
+    /// Takes over the program, to kill it when the fetch ends.
     pub(crate) fn adopt(&self, child: Child) {
         *self
             .state

@@ -15,10 +15,10 @@ use super::connection::Connection;
 use super::handler::{ConnectionFacts, plain};
 use crate::hosts::line::{Exit, ExitInfo, Incoming, Line, Outgoing};
 
-/// The time limit for a server to report a program's exit status.
+/// Maximum wait for a server to report a program's exit status.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The waits before a refused session is asked for again.
+/// Delays between attempts to open a session after the host refused one.
 const WAITS: [Duration; 6] = [
     Duration::from_millis(20),
     Duration::from_millis(50),
@@ -38,7 +38,7 @@ pub(super) enum NoChannel {
 }
 
 impl NoChannel {
-    /// Returns the error of the host; `what` couldn't be done.
+    /// Converts to an error of the host. `what` says what couldn't be done.
     pub(super) fn host_error(self, host: HostName, what: &str) -> HostError {
         match self {
             Self::Refused => HostError::NoSession { host },
@@ -53,7 +53,7 @@ impl NoChannel {
 /// Runs a command and returns the line to it, without waiting until it has started.
 ///
 /// A server that allows one session at a time (`MaxSessions 1`) counts the last one for a moment after it has
-/// closed, so a refused session is asked for again.
+/// closed, so this retries after a refusal.
 pub(super) async fn run(connection: &Connection, command: &str) -> Result<Line, NoChannel> {
     let mut waits = WAITS.iter();
     loop {

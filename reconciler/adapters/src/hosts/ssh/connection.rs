@@ -42,11 +42,11 @@ impl Default for Timeouts {
 pub(super) enum NoConnection {
     /// The endpoint didn't answer, or not as an SSH server.
     Unreachable(String),
-    /// It showed a host key that isn't pinned.
+    /// The endpoint showed a host key that isn't pinned.
     WrongKey(String),
     /// The login failed.
     Refused(Refused),
-    /// It answered, and has no algorithm in common with us.
+    /// The endpoint answered, but has no algorithm in common with us.
     NoCommonAlgorithm(String),
 }
 
@@ -76,7 +76,7 @@ impl Connection {
         !self.handle.is_closed() && self.aside.ended().is_none()
     }
 
-    /// Returns the cause of its end, for a message.
+    /// Returns why the connection ended, for a message.
     pub(super) fn why(&self) -> String {
         self.aside
             .ended()
@@ -110,7 +110,7 @@ pub(super) async fn open(
                     .map_or_else(|| "unknown".to_owned(), fingerprint),
             ));
         }
-        // The server has keys that could be pinned, and isn't the one that was.
+        // The server has host keys of accepted types, but none of a pinned type: it isn't the pinned machine.
         Ok(Err(russh::Error::NoCommonAlgo {
             kind: AlgorithmKind::Key,
             theirs,
@@ -154,7 +154,7 @@ pub(super) async fn open(
     })
 }
 
-/// Describes a failed negotiation with both sides' lists.
+/// Returns a message about a failed negotiation, with both sides' lists of algorithms.
 pub(super) fn disagreement(kind: &AlgorithmKind, ours: &[String], theirs: &[String]) -> String {
     let what = match kind {
         AlgorithmKind::Kex => "key exchange",
@@ -163,7 +163,7 @@ pub(super) fn disagreement(kind: &AlgorithmKind, ours: &[String], theirs: &[Stri
         AlgorithmKind::Compression => "compression",
         AlgorithmKind::Mac => "MAC",
     };
-    // Markers of extensions stand among the key exchanges and aren't any.
+    // The lists of key exchanges also contain markers of protocol extensions.
     let real = |names: &[String]| {
         let names = names
             .iter()
@@ -177,7 +177,7 @@ pub(super) fn disagreement(kind: &AlgorithmKind, ours: &[String], theirs: &[Stri
     )
 }
 
-/// Makes the client's configuration.
+/// Creates the client's configuration.
 pub(super) fn config(preferred: Preferred, keepalive: Duration) -> Arc<client::Config> {
     Arc::new(client::Config {
         client_id: SshId::Standard(concat!("SSH-2.0-plumb_", env!("CARGO_PKG_VERSION")).into()),

@@ -1,4 +1,5 @@
-//! Handles the events of an SSH connection: checks the host key, records the end, words errors.
+//! Handles the events of an SSH connection: checks the host key, records why the connection ended, formats
+//! errors.
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,7 +9,7 @@ use russh::keys::{PublicKey, PublicKeyOrCertificate};
 
 use super::pins::Pins;
 
-/// The facts that the handler of a connection records: the host key and the cause of the end.
+/// Facts that the handler of a connection records: the host key, and why the connection ended.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionFacts {
     shown: OnceLock<PublicKey>,
@@ -21,7 +22,7 @@ impl ConnectionFacts {
         self.shown.get()
     }
 
-    /// Returns the cause of the connection's end, if it has ended.
+    /// Returns why the connection ended, if it has ended.
     pub(super) fn ended(&self) -> Option<String> {
         self.ended
             .lock()
@@ -32,13 +33,13 @@ impl ConnectionFacts {
 
 /// The host keys to accept.
 pub(super) enum Trust {
-    /// Any of these keys.
+    /// Accepts any of these keys.
     Pinned(Pins),
-    /// No key: the handler only records the one that is shown.
+    /// Accepts no key: the handler only records the key that the server shows.
     Nothing,
 }
 
-/// Handles a connection's events: it checks the host key and records the end.
+/// Handles a connection's events: checks the host key and records why the connection ended.
 pub(super) struct ConnectionHandler {
     pub(super) trust: Trust,
     pub(super) aside: Arc<ConnectionFacts>,
@@ -115,7 +116,7 @@ pub(super) fn listed(names: &[String]) -> String {
     crate::hosts::untrusted::printable(&names.join(", "), 300)
 }
 
-/// Makes a handler that accepts no host key and only records it.
+/// Creates a handler that accepts no host key and only records it.
 pub(super) fn onlooker(aside: &Arc<ConnectionFacts>) -> ConnectionHandler {
     ConnectionHandler {
         trust: Trust::Nothing,

@@ -42,7 +42,8 @@ impl Attempts {
         self.0.push((cause, message));
     }
 
-    /// Returns the whole failure. A server's answer counts more than what wasn't offered to it.
+    /// Combines all failures into one. A refusal by the server takes precedence over keys that couldn't be
+    /// offered.
     fn refused(self) -> Refused {
         let cause = self.0.iter().map(|(cause, _)| *cause).max();
         let messages: Vec<_> = self.0.into_iter().map(|(_, message)| message).collect();
@@ -171,7 +172,7 @@ async fn by_agent(
         }
     };
     if let Some(binding) = handle.agent_session_binding() {
-        // An ssh-agent without this extension returns an error, and signs nevertheless.
+        // An ssh-agent without this extension returns an error, but can still sign.
         let _ = agent.bind_session(binding, false).await;
     }
     let mut keys = match agent.request_identities().await {

@@ -158,7 +158,7 @@ impl Ssh {
         scan::scan(address, port, &self.settings, &self.pace).await
     }
 
-    /// Connects and starts the agent, without waiting to learn if the host has it.
+    /// Connects and starts the agent, without waiting to learn whether the host has it.
     async fn fresh(&self, ways: &ConnectSettings) -> Result<(Connection, Line), HostError> {
         let connection = self.connect(ways).await?;
         let line = self.start(ways, &connection).await?;
@@ -178,7 +178,7 @@ impl Ssh {
             .map_err(|failed| failed.host_error(ways.name.clone(), "the agent can't be started"))
     }
 
-    /// Returns the agents that may fit the host: exactly one if its architecture is known.
+    /// Returns the agents that may fit the host: exactly one if the host's architecture is known.
     fn candidates(&self, ways: &ConnectSettings) -> Result<Vec<Arc<AgentBinary>>, HostError> {
         match self.known.arch(&ways.name).or_else(|| ways.arch.clone()) {
             Some(arch) => self.agent(ways, &arch).map(|agent| vec![agent]),
@@ -207,7 +207,8 @@ impl Ssh {
             match tried {
                 Ok(connection) => return Ok(connection),
                 Err(NoConnection::Unreachable(why)) => all.push(format!("{place}: {why}")),
-                // On this network another machine may have the address: the next endpoint may be right.
+                // Another machine may have the address in this network. The next endpoint may lead to the
+                // right one.
                 Err(NoConnection::WrongKey(shown)) => {
                     all.push(format!("{place}: another host key"));
                     worst.get_or_insert(HostError::HostKeyMismatch {

@@ -1,5 +1,5 @@
-//! Handles a session over SSH that fails before the first response: it reconnects, or places the agent on the
-//! host, if that is the cause.
+//! Handles a session over SSH that fails before the first response: it reconnects, or installs the agent on
+//! the host if it was missing.
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ pub(super) enum StartStage {
     Reused,
     /// The connection is new.
     Fresh,
-    /// The agent was just placed, so it must exist.
+    /// The agent was just installed, so it must exist.
     Placed,
 }
 
-/// The maker of a line over SSH.
+/// The source of a line over SSH.
 pub(super) struct SshOrigin {
     ssh: Arc<Ssh>,
     ways: ConnectSettings,
@@ -108,7 +108,7 @@ impl SshOrigin {
         }
     }
 
-    /// Explains an end before the first response.
+    /// Returns the error for an agent that ended before its first response.
     fn explain(&self, end: &FailedStart) -> HostError {
         let host = self.ways.name.clone();
         let Some(connection) = &self.connection else {

@@ -37,7 +37,8 @@ impl Pins {
         types.dedup();
         types.join(", ")
     }
-    /// Returns the algorithms to offer. Only pinned key types: any other key of the server would mismatch.
+    /// Returns the algorithms to offer. They include only pinned key types, because any other key of the
+    /// server would be a mismatch.
     pub(super) fn preferred(&self) -> Preferred {
         let mut key: Vec<Algorithm> = Vec::new();
         for pin in &self.0 {
@@ -50,8 +51,8 @@ impl Pins {
     }
 }
 
-/// Offers these host key types. Other algorithms are russh's defaults, and those that FIPS and STIG baselines
-/// leave as the only ones: the NIST curves, and AES-128 in GCM.
+/// Returns the algorithms to offer, with these host key types. The other algorithms are russh's defaults, and
+/// the NIST curves and AES-128-GCM: FIPS and STIG baselines leave only these.
 pub(super) fn preferred(key: Vec<Algorithm>) -> Preferred {
     let mut kex = Preferred::DEFAULT.kex.into_owned();
     let nist = [

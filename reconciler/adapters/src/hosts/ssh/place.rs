@@ -1,7 +1,7 @@
-//! Starts the agent on a host, and places it there if it is missing.
+//! Starts the agent on a host, and installs it there if it is missing.
 //!
 //! The agent is `/var/lib/plumb/agents/SHA256/plumb-agent`, named by its digest, in folders that only root
-//! may enter. An attempt to start it shows if the host has exactly this agent.
+//! may enter. An attempt to start it shows whether the host has exactly this agent.
 
 use std::fmt::Write as _;
 use std::pin::pin;
@@ -17,11 +17,11 @@ use crate::hosts::line::{Exit, ExitInfo};
 
 /// The folder of Plumb's state on a host.
 pub(super) const STATE: &str = "/var/lib/plumb";
-/// The prefix of the start script's output if the agent is missing; the architecture follows.
+/// Prefix of the start script's output if the agent is missing; the host's architecture follows.
 const MISSING: &str = "plumb-missing ";
 /// The number of bytes sent at once.
 const PIECE: usize = 256 << 10;
-/// The time limit for an upload without progress.
+/// Maximum time of an upload without progress.
 const STILL: Duration = Duration::from_secs(30);
 
 /// The kind of login on a host.
@@ -43,17 +43,19 @@ impl Login {
         }
     }
 
-    /// Returns the command that runs a script as root, with any login shell. The script has no single quote.
+    /// Returns the command that runs `script` as root, whatever the login shell is. The script must not
+    /// contain single quotes.
     fn command(self, script: &str) -> String {
         match self {
             Self::Root => format!("exec /bin/sh -c '{script}'"),
-            // sudo's refusals are told apart by their words.
+            // Refusals by sudo are recognized by their English text.
             Self::Sudo => format!("exec env LC_ALL=C sudo -n -- /bin/sh -c '{script}'"),
         }
     }
 }
 
-/// Returns the command that starts an agent: the only one given, or that for the host's architecture.
+/// Returns the command that starts an agent: the only one in `agents`, or else the one for the host's
+/// architecture.
 pub(super) fn start(login: Login, state: &str, agents: &[Arc<AgentBinary>]) -> String {
     let path = |agent: &AgentBinary| format!("{state}/agents/{}/plumb-agent", agent.digest());
     let mut script = String::new();
@@ -81,8 +83,8 @@ pub(super) fn missing(end: &ExitInfo) -> Option<String> {
     end.stderr.line_after(MISSING).filter(|arch| is_arch(arch))
 }
 
-/// Returns the command that installs an agent from its standard input. It removes an incomplete upload, and
-/// all but the last of the older agents: processes that the last one started may still need it.
+/// Returns the command that installs an agent from its standard input. It removes incomplete uploads, and
+/// older agents except for the newest of them: processes which that agent started may still need it.
 fn placing(login: Login, state: &str, agent: &AgentBinary) -> String {
     let digest = agent.digest();
     let script = [
@@ -100,7 +102,7 @@ fn placing(login: Login, state: &str, agent: &AgentBinary) -> String {
     login.command(&script.join(" "))
 }
 
-/// The reason why an agent couldn't be placed.
+/// The reason why an agent couldn't be installed.
 pub(super) enum PlaceError {
     /// The server opens no session.
     NoSession,
@@ -108,7 +110,7 @@ pub(super) enum PlaceError {
     Failed(ExitInfo),
 }
 
-/// Places an agent on a host, over an open connection.
+/// Installs an agent on a host, over an open connection.
 pub(super) async fn place(
     connection: &Connection,
     state: &str,

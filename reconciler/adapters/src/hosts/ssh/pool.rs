@@ -42,7 +42,7 @@ impl Pool {
         (same == *ways && parked.connection.stands() && silent.is_none()).then_some(parked)
     }
 
-    /// Keeps a connection for the duration `long`.
+    /// Keeps a connection of the host for at most `long`, and then closes it.
     pub(super) fn keep(
         self: &Arc<Self>,
         ways: ConnectSettings,

@@ -1,18 +1,18 @@
-//! Keys: their paths in the kernel, second names of one value, and keys that reset others.
+//! Sysctl keys: their paths in the kernel, keys that set the same value, and keys that reset others.
 
 use super::SysctlSpec;
 use super::value::fold;
 use crate::name::Address;
 use crate::resource::Kind;
 
-/// Second names of values of the kernel, each with the first name.
+/// Pairs of keys that the kernel has for the same value. Plumb uses the second one to identify the value.
 const ALIASES: &[(&str, &str)] = &[
     ("net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding"),
     ("net/nf_conntrack_max", "net/netfilter/nf_conntrack_max"),
     ("vm/nr_hugepages_mempolicy", "vm/nr_hugepages"),
 ];
 
-/// Limits in two units, of which setting one sets the other to zero.
+/// Pairs of keys that set the same limit in two units: setting one of them sets the other to zero.
 const UNITS: &[(&str, &str)] = &[
     ("vm/dirty_bytes", "vm/dirty_ratio"),
     ("vm/dirty_background_bytes", "vm/dirty_background_ratio"),
@@ -21,9 +21,10 @@ const UNITS: &[(&str, &str)] = &[
 
 /// A key of one interface: `net/FAMILY/conf/INTERFACE/FIELD`.
 struct InterfaceKey {
-    /// `net/ipv4/conf`, say.
+    /// The part before the interface, such as `net/ipv4/conf`.
     table: String,
-    /// The interface, `all` or `default`, in as many parts as the key has for it.
+    /// The interface, `all` or `default`. It has several parts if dots of the interface's name were written
+    /// as separators.
     interface: Vec<String>,
     field: String,
 }
@@ -60,8 +61,8 @@ impl SysctlSpec {
             .collect()
     }
 
-    /// Returns the path below `/proc/sys` of the value that setting a key sets. The kernel has some values
-    /// under two keys; setting one of them overwrites the other.
+    /// Returns the path below `/proc/sys` that identifies the value which a key sets. Some values have two
+    /// keys in the kernel, and setting one of them overwrites the other.
     pub fn kernel_value(key: &str, value: &str) -> String {
         let name = Self::kernel_name(key);
         let first = |pairs: &[(&str, &'static str)]| {
@@ -73,18 +74,18 @@ impl SysctlSpec {
         if let Some(alias) = first(ALIASES) {
             return alias;
         }
-        // Zero leaves a limit to its other unit.
+        // With zero, the key in the other unit sets the limit.
         if let Some(limit) = first(UNITS).filter(|_| fold(value) != "0") {
             return limit;
         }
-        // The neighbour tables have their times in seconds or jiffies, and in milliseconds.
+        // The neighbour tables have each time under two keys: in seconds or jiffies, and in milliseconds.
         match name.strip_suffix("_ms") {
             Some(short) if name.contains("/neigh/") => short.to_owned(),
             _ => name,
         }
     }
 
-    /// Returns the key with dots between the parts of a path, and `/` for a dot within a part.
+    /// Converts a path to a key: `/` between the parts becomes `.`, and `.` within a part becomes `/`.
     pub fn dotted(path: &str) -> String {
         path.chars()
             .map(|c| match c {
@@ -95,8 +96,8 @@ impl SysctlSpec {
             .collect()
     }
 
-    /// Returns the right spelling of a key whose interface has dots in its name that are written as
-    /// separators, or `None` if it isn't such a key.
+    /// Returns the right spelling of a key in which dots of an interface's name were written as separators,
+    /// or `None` for any other key.
     pub(super) fn spelling(key: &str) -> Option<String> {
         let one = InterfaceKey::of(&Self::kernel_name(key))?;
         let interface = one.interface.join(".");
@@ -104,7 +105,7 @@ impl SysctlSpec {
             .then(|| Self::dotted(&format!("{}/{interface}/{}", one.table, one.field)))
     }
 
-    /// Returns the interface whose value a key is, or `None` if it isn't a key of one interface.
+    /// Returns the interface that a key belongs to, or `None` if it isn't a key of one interface.
     pub fn interface(key: &str) -> Option<String> {
         let one = InterfaceKey::of(&Self::kernel_name(key))?;
         let interface = one.interface.join(".");
@@ -112,7 +113,7 @@ impl SysctlSpec {
         (!all).then_some(interface)
     }
 
-    /// Returns the keys that reset this one when they are set.
+    /// Returns the keys that reset this key when they are set.
     pub(super) fn reset_by(key: &str) -> Vec<Address> {
         let path = Self::kernel_name(key);
         let Some(one) = InterfaceKey::of(&path).filter(|one| one.table.ends_with("/conf")) else {
@@ -154,7 +155,7 @@ impl SysctlSpec {
         format!("/etc/sysctl.d/{rank}-plumb-{}.conf", key.replace('/', "+"))
     }
 
-    /// Returns the path of the file that earlier versions wrote for a key, if it is another one.
+    /// Returns the path of the file that earlier versions wrote for a key, if it is another path.
     pub fn former_file(key: &str) -> Option<String> {
         let former = format!("/etc/sysctl.d/80-plumb-{}.conf", key.replace('/', "+"));
         (former != Self::file(key)).then_some(former)

@@ -1,11 +1,11 @@
 //! Values: the forms in which the kernel reads and writes numbers and lists.
 
-/// Folds each run of white space into one space: the kernel prints tabs.
+/// Replaces each run of white space with one space, because the kernel prints tabs.
 pub(super) fn fold(value: &str) -> String {
     value.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// True if two texts are one value to the kernel.
+/// True if the kernel reads two texts as the same value.
 pub(super) fn same(one: &str, other: &str) -> bool {
     let mut one = one.split_ascii_whitespace();
     let mut other = other.split_ascii_whitespace();
@@ -44,7 +44,7 @@ fn number(text: &str) -> Option<i128> {
     Some(sign * value)
 }
 
-/// Reads a list of numbers and ranges, such as `8443,8080-8081`, as sorted ranges that don't touch.
+/// Parses a list of numbers and ranges, such as `8443,8080-8081`, to sorted ranges with gaps between them.
 fn ranges(text: &str) -> Option<Vec<(u64, u64)>> {
     if !text.contains([',', '-']) {
         return None;
@@ -65,8 +65,8 @@ fn ranges(text: &str) -> Option<Vec<(u64, u64)>> {
     Some(merged)
 }
 
-/// Returns the first number of a value that the kernel reads as octal, or would, with its value if it has one.
-/// Only values that consist of digits are numbers.
+/// Returns the first number with a leading zero, which the kernel reads as octal, and its value (`None` if it
+/// isn't valid octal). Returns `None` if the text contains anything but digits and signs.
 pub(super) fn octal(value: &str) -> Option<(&str, Option<u64>)> {
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
     value

@@ -1,17 +1,17 @@
-//! JSON Pointer (RFC 6901) steps within one field's value.
+//! Finds and changes a value within a field by the steps of a JSON Pointer (RFC 6901).
 
 use std::sync::Arc;
 
 use plumb_document::{Key, Node, Value};
 
-/// The way to insert a value: as an addition or as a replacement.
+/// The operation of [`put`] on a list: insert an item, or overwrite an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InsertMode {
     Add,
     Replace,
 }
 
-/// Parses an index of a list: digits without a leading zero.
+/// Parses a list index: digits without a leading zero.
 fn index(step: &str) -> Option<usize> {
     let plain = step == "0" || !step.starts_with('0');
     if plain && step.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -21,7 +21,7 @@ fn index(step: &str) -> Option<usize> {
     }
 }
 
-/// Returns the value at these steps.
+/// Returns the value at the path `steps`.
 pub(super) fn get<'n>(node: &'n Node, steps: &[String]) -> Option<&'n Node> {
     steps.iter().try_fold(node, |node, step| match &node.value {
         Value::Map(map) => map.get(step),
@@ -40,7 +40,7 @@ fn get_mut<'n>(node: &'n mut Node, steps: &[String]) -> Option<&'n mut Node> {
         })
 }
 
-/// Removes the value at these steps.
+/// Removes the value at the path `steps`.
 pub(super) fn remove(node: &mut Node, steps: &[String]) {
     let Some((last, way)) = steps.split_last() else {
         return;
@@ -58,7 +58,7 @@ pub(super) fn remove(node: &mut Node, steps: &[String]) {
     }
 }
 
-/// Inserts a value at these steps; returns `None` if the path doesn't exist.
+/// Inserts a value at the path `steps`; returns `None` if the path doesn't exist.
 pub(super) fn put(node: &mut Node, steps: &[String], value: Node, how: InsertMode) -> Option<()> {
     let (last, way) = steps.split_last()?;
     match &mut get_mut(node, way)?.value {

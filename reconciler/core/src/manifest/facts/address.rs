@@ -1,4 +1,4 @@
-//! Addresses in networks: derived from ids or written in full; each may be used once.
+//! Addresses of hosts in networks: derived from ids or written in full. Two members can't have one address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -51,8 +51,8 @@ fn outside(network: &Network, what: &str, span: &Span) -> Box<Diagnostic> {
     Box::new(Diagnostic::error(code::ADDRESS, span, message).hint(hint))
 }
 
-/// Parses an address that is written in full. It must be in the network's subnet of its family, if there is
-/// one.
+/// Parses an address that is written in full. If the network has a subnet of this family, the address must be
+/// in that subnet.
 fn outright<A: FromStr + Copy + Into<IpAddr>>(
     network: &Network,
     text: &str,
@@ -118,7 +118,7 @@ fn membership(
     }
 }
 
-/// Returns the networks of a host.
+/// Returns the networks that a host is in, with its addresses there.
 pub(super) fn of_host(
     manifests: &Manifests,
     host: &Host,
@@ -162,7 +162,8 @@ struct NetworkValue<'a> {
     members: &'a [MemberFact],
 }
 
-/// Adds the networks with all their members. The facts of hosts that claim the same address become unknown.
+/// Adds all networks with their members to the facts. If hosts claim the same address, their facts become
+/// unknown.
 pub(super) fn networks(manifests: &Manifests, facts: &mut Facts) {
     let mut clashes: BTreeMap<HostName, Vec<Diagnostic>> = BTreeMap::new();
     let mut networks = BTreeMap::new();
@@ -313,8 +314,8 @@ fn own_members(
     members
 }
 
-/// Reports addresses that two members have: as errors of the hosts among them, or of the network if neither
-/// is a host.
+/// Reports each address that two members claim: as an error of the hosts among the two, or of the network if
+/// neither is a host.
 fn clash(
     network: &Network,
     members: &[MemberFact],
@@ -336,7 +337,8 @@ fn clash(
             let Some(first) = taken.insert(address, member) else {
                 continue;
             };
-            // One id in two families is one mistake, and a card may have several addresses.
+            // A member may use an address several times, such as the MAC of one card. Members that share an
+            // id clash in IPv4 and IPv6, which is reported once.
             if first.name == member.name || told.replace(&first.name) == Some(&*first.name) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Checks across hosts: identities that two hosts claim, and the addresses of Alertmanagers.
+//! Checks across hosts for identities that two hosts claim, and reads the addresses of Alertmanagers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
     }
 }
 
-/// Adds the addresses of the fleet's Alertmanagers.
+/// Adds the addresses of the Alertmanagers in fleet.yaml to the facts.
 pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
     let Ok(fleet) = &manifests.fleet else { return };
     for (at, one) in fleet.spec.alertmanagers.iter().enumerate() {
@@ -113,7 +113,7 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
     }
 }
 
-/// Returns the name by which manifests refer to an endpoint.
+/// Returns the name by which manifests refer to an endpoint: `HOST/NAME` or `HOST/INSTANCE.NAME`.
 fn name_of(host: &HostFacts, endpoint: &super::EndpointFact) -> String {
     if endpoint.instance.is_empty() {
         format!("{}/{}", host.name, endpoint.name)
@@ -135,10 +135,11 @@ fn names(facts: &Facts) -> Vec<String> {
         .collect()
 }
 
-/// Returns the address and port of an endpoint; `None` if its host has errors, which are reported at that host.
+/// Returns the address and port of the endpoint `to`; `None` if its host has errors, which are reported for
+/// that host.
 ///
 /// # Errors
-/// The reason why there is none.
+/// Returns the reason if there is no such endpoint or it has no address.
 pub(crate) fn endpoint_address(facts: &Facts, to: &str) -> Result<Option<String>, String> {
     let Some((host, _)) = to.split_once('/') else {
         return Err(format!("`{to}` isn't an endpoint"));

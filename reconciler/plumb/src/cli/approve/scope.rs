@@ -1,5 +1,6 @@
-//! The scope of an approval: one commit of the branch, or everything of a branch that is to be merged. The tag
-//! states it (`Approve-Base:`), so that it covers no more than was shown, wherever it is merged.
+//! The scope of an approval: one commit of the followed branch, or all commits of a branch that is to be
+//! merged. The tag states the scope (`Approve-Base:`), so that the approval covers only what was shown,
+//! wherever the branch is merged.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::Oid;
@@ -9,37 +10,38 @@ use crate::output::short;
 use crate::report::Failure;
 use crate::verdict::history::first_parents;
 
-/// The number of commits that are shown one by one.
+/// Maximum number of commits that are shown one by one.
 pub(super) const SHOWN: usize = 64;
 
-/// The number of commits that are verified before and after.
+/// Maximum number of commits that are verified before and after the tag is created.
 const JUDGED: usize = 16;
 
 /// The commits that an approval covers.
 pub(super) struct Scope {
-    /// The commit before all of them, if there is one.
+    /// The last commit before the covered commits, if there is a single one.
     pub(super) base: Option<Oid>,
-    /// The commits, the approved one first.
+    /// The covered commits; the approved commit is the first.
     pub(super) commits: Vec<Oid>,
     pub(super) reach: Reach,
 }
 
-/// The extent of a scope, from the approved commit down.
+/// The extent of a scope, from the approved commit back in history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
     /// The commit alone.
     Commit,
-    /// Everything that its branch has and the watched branch doesn't.
+    /// All commits of its branch that the followed branch doesn't have.
     Branch,
-    /// Down to the base that the user gave.
+    /// All commits since the base that the user gave.
     Given,
 }
 
 impl Scope {
-    /// Finds the scope of a commit. `given` is the user's base; `branch` is the watched branch's short name.
+    /// Finds the scope of an approval of `commit`. `given` is the user's base; `branch` is the followed
+    /// branch's short name.
     ///
     /// # Errors
-    /// Fails if the base isn't before the commit.
+    /// Fails if the base isn't an ancestor of the commit.
     pub(super) fn of(
         repository: &Repository,
         git: &Git,
@@ -89,7 +91,7 @@ impl Scope {
             .unwrap_or_default();
         let bases: Vec<Oid> = bases.lines().filter_map(|id| id.parse().ok()).collect();
         match bases[..] {
-            // It is merged already.
+            // The commit is already merged.
             [base] if base == commit => own(),
             [base] => Ok(Self::reaching(git, commit, Some(base), Reach::Branch)),
             _ => {
@@ -105,7 +107,7 @@ impl Scope {
 
     fn reaching(git: &Git, commit: Oid, base: Option<Oid>, reach: Reach) -> Self {
         let commits = match (reach, base) {
-            // The commits that a merge brings are covered by the merge.
+            // An approval of a merge commit also covers the commits that it merges.
             (Reach::Commit, _) | (_, None) => vec![commit],
             (_, Some(base)) => list(git, &format!("{base}..{commit}")),
         };
@@ -116,8 +118,8 @@ impl Scope {
         }
     }
 
-    /// The covered commits of the first-parent chain, each with its parent, the approved one first. These are
-    /// the ones that a verification judges if they become the watched branch's own.
+    /// Returns the covered commits on the first-parent chain of `commit`, newest first, each as a pair of its
+    /// parent and itself. These are the commits that are verified if the followed branch is set to `commit`.
     pub(super) fn chain(&self, repository: &Repository, commit: Oid) -> Vec<(Oid, Oid)> {
         let chain: Vec<Oid> = first_parents(repository.objects(), commit)
             .take(JUDGED + 1)

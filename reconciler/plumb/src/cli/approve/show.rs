@@ -1,6 +1,6 @@
-//! Shows what is approved before anything is signed. Until then it is a stranger's text: our own parser reads
-//! the commits and removes invisible characters, and git is asked only for what it quotes. An author is free
-//! text, so the signer is shown beside it.
+//! Shows the commits of an approval before anything is signed. Their text isn't trusted: Plumb's own parser
+//! reads the commits and removes invisible characters, and git is used only for output that it quotes.
+//! Anybody can write any author into a commit, so the signer is shown beside it.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Commit, limits};
@@ -12,13 +12,13 @@ use crate::git::Git;
 use crate::output::Shell;
 use crate::report::{Failure, OrFail as _};
 
-/// The policy before the scope, and the keys that are revoked now.
+/// The policy before the approved commits, and the keys that are revoked now.
 pub(super) struct KnownKeys {
     pub(super) authority: Option<Authority>,
     pub(super) revoked: Vec<KeyName>,
 }
 
-/// The largest number of lines of a diff that is shown.
+/// Maximum number of lines of a diff that are shown.
 const LINES: usize = 1_000;
 
 /// The commits that were shown.
@@ -32,7 +32,7 @@ pub(super) struct ShownCommits {
 /// Writes all commits of the scope, their signers and their changes to stderr.
 ///
 /// # Errors
-/// Fails if the commit can't be read: no verification could accept it.
+/// Fails if the approved commit can't be read, because it could never be accepted.
 pub(super) fn show(
     git: &Git,
     repository: &Repository,
@@ -65,7 +65,8 @@ pub(super) fn show(
     let from = scope
         .base
         .map_or_else(|| format!("{commit}^"), |base| base.to_string());
-    // No colour, no program that the repository chooses, names with control characters in quotes.
+    // The output must be safe: no colour, no program that the repository chooses, and quoted names if they
+    // contain control characters.
     if let Some(diff) = git.try_ask(&[
         "-c",
         "core.quotePath=true",
@@ -99,14 +100,14 @@ pub(super) fn show(
 /// The state of the signer's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SignerKey {
-    /// Not revoked, unknown, or there is no signature.
+    /// The key isn't revoked or is unknown, or there is no signature.
     Other,
-    /// Revoked.
+    /// The key is revoked.
     Revoked,
 }
 
 struct CommitRow {
-    /// The commit in one line.
+    /// A description of the commit in one line.
     line: String,
     subject: String,
     signer: SignerKey,
@@ -128,7 +129,7 @@ fn read(repository: &Repository, id: Oid, keys: &KnownKeys) -> Result<CommitRow,
     })
 }
 
-/// The state of the signer's key, and a description of the signer.
+/// Returns the state of the signer's key, and a description of the signer.
 fn signer(raw: &[u8], commit: &Commit<'_>, keys: &KnownKeys, id: Oid) -> (SignerKey, String) {
     let Some(block) = commit.signature.as_deref() else {
         return (SignerKey::Other, "not signed".to_owned());

@@ -20,17 +20,17 @@ use crate::verdict::{self, FloorSource, Range};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Effect {
-    /// With it they have everything that they need.
+    /// With the approval, the commits have everything that they need.
     Completes,
-    /// It counts, and more is missing.
+    /// The approval counts, but more is missing.
     Counts,
-    /// It changes nothing.
+    /// The approval changes nothing.
     Nothing,
 }
 
 /// The verdicts on the covered commits before the tag exists.
 pub(super) struct BeforeApproval {
-    /// Each covered commit of the first-parent chain with its parent, the approved one first.
+    /// The parent and the id of each covered commit on the first-parent chain, newest first.
     chain: Vec<(Oid, Oid)>,
     now: Timestamp,
     authority: Authority,
@@ -40,16 +40,17 @@ pub(super) struct BeforeApproval {
 
 /// The verdicts on the covered commits before and after the tag exists.
 pub(super) struct AfterApproval {
-    /// The approver.
+    /// The approver's identity.
     pub(super) identity: String,
-    /// Each commit before and after, the approved one first.
+    /// The verdicts on each commit before and after the approval, newest first.
     steps: Vec<(Step, Step)>,
-    /// The commit before them that holds them.
+    /// The earlier commit that isn't accepted and so blocks the covered commits.
     pub(super) held: Option<HeldBefore>,
 }
 
 impl BeforeApproval {
-    /// Verifies without the approval. Returns `None` if the policy or the objects aren't all here.
+    /// Verifies the commits without the approval. Returns `None` if the policy or some objects aren't in this
+    /// clone.
     ///
     /// # Errors
     /// Fails if the commit can never be accepted: then there is nothing to approve.
@@ -70,7 +71,8 @@ impl BeforeApproval {
             return Ok(None);
         };
         if let Some(step) = steps.first().filter(|s| s.verdict == Verdict::Reject) {
-            // A missing object may exist in another clone. Nothing else helps a rejected commit.
+            // A missing object may exist in another clone. A commit that is rejected for any other reason can
+            // never be accepted.
             let missing = |reason: &&Reason| reason.code == ReasonCode::MissingObject;
             return step
                 .reasons
@@ -87,14 +89,14 @@ impl BeforeApproval {
         }))
     }
 
-    /// Verifies again with the approval. A tag that can't count is deleted.
+    /// Verifies the commits again with the approval. Deletes a tag that can't count.
     pub(super) fn after(
         self,
         git: &Git,
         repository: &Repository,
         tag: &str,
     ) -> Result<AfterApproval, Failure> {
-        // Open it again: the tag is new.
+        // Open the repository again, so that it has the new tag.
         let repository = Repository::open(repository.git_dir())?;
         let name = format!("refs/tags/{tag}");
         let unread = || format!("cannot read the tag {tag}");
@@ -113,8 +115,8 @@ impl BeforeApproval {
         let own = TagRef { name, target };
         let unjudged = || Failure::new("cannot judge the commit again");
         let &(_, newest) = self.chain.first().ok_or_else(unjudged)?;
-        // The signer's key may be revoked by now: that shows in the notes of the verdict. They are limited, so
-        // approvals by others, which anybody may push, are left out here.
+        // If the signer's key has been revoked, the notes of the verdict say so. The number of notes is
+        // limited, and anybody may push approvals, so approvals by others are left out here.
         let others = |tag: &&TagRef| !tag.name.starts_with("refs/tags/approve/");
         let mut alone: Vec<TagRef> = self.tags.iter().filter(others).cloned().collect();
         alone.push(own.clone());
@@ -141,8 +143,8 @@ impl BeforeApproval {
     }
 }
 
-/// Judges each commit of a chain by its parent's policy, with the whole chain up to the newest commit: an
-/// approval of the newest may span the others.
+/// Verifies each commit of a chain by its parent's policy. Each time, the whole chain up to the newest commit
+/// is verified, because an approval of the newest commit may cover the others.
 fn judge(
     repository: &Repository,
     chain: &[(Oid, Oid)],
@@ -213,7 +215,7 @@ impl AfterApproval {
         Effect::Nothing
     }
 
-    /// Appends what each commit has with the approval, and what it still lacks.
+    /// Appends the approvals that each commit now has, and those that it still lacks.
     pub(super) fn describe(&self, out: &mut String, palette: Palette) {
         let waiting = |(before, _): &&(Step, Step)| !before.verdict.is_accept();
         for (_, step) in self.steps.iter().filter(waiting) {
@@ -242,7 +244,7 @@ impl AfterApproval {
     }
 }
 
-/// Deletes an approval that would count for nothing, and explains why it would.
+/// Deletes an approval that can't count, and returns a failure that explains why.
 fn delete_useless(git: &Git, tag: &str, why: &Reason) -> Failure {
     if let Err(failure) = git.run(&["tag", "--delete", tag]) {
         return failure;

@@ -1,9 +1,9 @@
-//! The accepted state that the server's hooks keep from one push to the next, so that each push is judged
-//! from the newest accepted commit and not from the introduction.
+//! The state that the server's hooks store between pushes, so that they verify each push from the newest
+//! accepted commit and not from the introduction.
 //!
-//! It is a file in the bare repository, which no push can reach; whoever can write there can replace the
-//! hooks too. It counts only for the introduction and the branch that it was written for, and only while its
-//! commit is on the branch, or the branch was set back below it past the hooks.
+//! The state is a file in the bare repository. No push can change it, and whoever can write there can replace
+//! the hooks too. It is used only for the introduction and the branch for which it was written. Its commit
+//! must be on the branch, or the branch must have been set back to before the commit without the hooks.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -19,15 +19,15 @@ use crate::verdict::history::first_parents;
 /// The file's path in the repository's git folder.
 const PATH: &str = "plumb/accepted";
 
-/// The largest file that is read; a larger one isn't ours.
+/// Maximum size of the file in bytes. A larger file wasn't written by the hooks.
 const LARGEST: u64 = 4 << 20;
 
 /// The accepted commit of a branch, as of the last push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AcceptedState {
-    /// The root of trust that it follows from.
+    /// The root of trust from which the accepted commit was verified.
     pub(super) introduction: Oid,
-    /// The branch.
+    /// The full name of the branch.
     pub(super) reference: String,
     /// The newest accepted commit.
     pub(super) accepted: Oid,
@@ -36,8 +36,8 @@ pub(super) struct AcceptedState {
 }
 
 impl AcceptedState {
-    /// Reads the state of a branch. Returns `None` for anything that doesn't fit: a push is then judged from
-    /// the introduction.
+    /// Reads the state of a branch. Returns `None` if the file is missing or malformed, or is for another
+    /// introduction or branch. The push is then verified from the introduction.
     pub(super) fn read(git_dir: &Path, introduction: &Oid, reference: &str) -> Option<Self> {
         let path = git_dir.join(PATH);
         if std::fs::metadata(&path).ok()?.len() > LARGEST {
@@ -80,7 +80,7 @@ impl AcceptedState {
         text
     }
 
-    /// Writes the file. If two pushes write at once, the last one wins; both contents are true.
+    /// Writes the file. If two pushes write at once, the last one wins; the content of both is correct.
     pub(super) fn write(&self, git_dir: &Path) -> Result<(), Failure> {
         let path = git_dir.join(PATH);
         let failed = || format!("cannot write {}", path.display());
@@ -102,15 +102,15 @@ impl AcceptedState {
 /// The position of a branch relative to an accepted commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum BranchPosition {
-    /// The branch has the commit.
+    /// The branch contains the commit.
     Contains,
-    /// The branch ends below the commit: it was set back, past the hooks.
+    /// The branch ends before the commit: somebody set it back without running the hooks.
     SetBack,
-    /// The branch left the commit's chain: these accepted commits aren't on it.
+    /// The branch was moved to other commits. It no longer contains these accepted commits.
     Diverged(Vec<Oid>),
 }
 
-/// Compares a branch with an accepted commit; a branch without a tip was deleted.
+/// Compares a branch with an accepted commit. `tip` is `None` if the branch was deleted.
 pub(super) fn branch_position(
     objects: &ObjectStore,
     accepted: Oid,

@@ -1,5 +1,6 @@
-//! Refuses commits whose files no controller could fetch or load. One file that is too large to be read stops
-//! only the hosts that use it, so it isn't refused; the manifests themselves are `pre-push`'s to check.
+//! Refuses commits whose files no controller could fetch or load. A single file that is too large to be read
+//! isn't refused, because it stops only the hosts that use it. The manifests are checked by `pre-push`, not
+//! here.
 
 use plumb_adapters::git::{BoundExceeded, RevisionBounds};
 use plumb_trust::object::{Commit, limits};
@@ -10,7 +11,7 @@ use super::judge::Judge;
 use crate::report::Failure;
 
 impl Judge<'_> {
-    /// Judges the files of every new commit of a push, by sizes alone.
+    /// Checks the files of every new commit of a push. Looks only at sizes.
     pub(super) fn check_bounds(
         &self,
         outcome: &Outcome,

@@ -31,7 +31,7 @@ pub(super) fn fields<const N: usize>(line: &str) -> Result<[&str; N], Failure> {
     })
 }
 
-/// Parses an object's name; git writes zeros for none.
+/// Parses an object id. Returns `None` for an id of zeros, with which git marks a missing object.
 pub(super) fn oid(text: &str) -> Result<Option<Oid>, Failure> {
     let oid: Oid = text
         .parse()
@@ -53,7 +53,8 @@ pub(super) fn updates(lines: &[String]) -> Result<Vec<RefUpdate>, Failure> {
         .collect()
 }
 
-/// Reads a policy by its blob's name. Returns `None` if there is none or it is invalid, which `check` reports.
+/// Reads a policy by its blob's name. Returns `None` if there is no policy or it is invalid; `check` reports
+/// the errors.
 pub(super) fn policy(git: &Git, name: &str) -> Option<Policy> {
     Policy::parse(&git.blob(name).ok()?).ok()
 }

@@ -18,9 +18,9 @@ const HOOKS: [(&str, &str); 2] = [
     ),
 ];
 
-/// Installs the hooks into a clone; an existing hook stays. Returns the steps that are left to do by hand,
-/// with the exact commands. The caller only warns of them: the policy that it has just written is valid
-/// without hooks.
+/// Installs the hooks into a clone, and keeps existing hooks. Returns the steps that the user must do by
+/// hand, with the exact commands. Callers only warn of them, because the policy that they have just written
+/// is valid without hooks.
 pub(in crate::cli) fn write_commit_hooks(folder: &Path, git: &Git) -> Vec<String> {
     let mut left = Vec::new();
     for (name, text) in HOOKS {

@@ -1,5 +1,5 @@
-//! Decides which commits of a push the hooks refuse. The server's hooks and the client's share it, so that a
-//! client never rejects a commit that its server would accept.
+//! Decides which commits of a push the hooks refuse. The hooks of the server and of the client use the same
+//! code, so that a client never rejects a commit that its server would accept.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -19,21 +19,21 @@ use crate::verdict::Verbosity;
 /// The part of a push that a hook sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PushView {
-    /// All refs.
+    /// All refs of the push.
     Whole,
     /// One ref, without the approvals of the same push.
     OneRef,
 }
 
-/// The largest number of waiting commits behind which later ones are judged. Without it, anybody who may push
-/// could keep a hook busy for as long as they like.
+/// Maximum number of commits that may wait on the branch. Without this limit, anybody who may push could keep
+/// a hook busy for as long as they like.
 const MAX_WAITING: usize = 1000;
 
-/// The inputs that a push is judged with.
+/// The inputs for the verification of a push.
 #[derive(Clone, Copy)]
 pub(super) struct Judge<'a> {
     pub(super) repository: &'a Repository,
-    /// The branch.
+    /// The full name of the branch.
     pub(super) reference: &'a str,
     pub(super) now: Timestamp,
     pub(super) introduction: Oid,
@@ -44,15 +44,15 @@ pub(super) struct Judge<'a> {
 /// The reason why a commit is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It can never be accepted.
+    /// The commit can never be accepted.
     Never,
-    /// No identity of the policy covers it.
+    /// No identity of the policy has signed or approved the commit.
     Uncovered,
 }
 
 impl Judge<'_> {
-    /// Judges the commits up to a tip. Without a floor they begin at the introduction and are history:
-    /// emergencies and freezes that are over don't count against them.
+    /// Verifies the commits up to a tip. If `floor` is `None`, begins at the introduction and verifies the
+    /// commits as of their own time: emergencies and freezes that are over don't count against them.
     pub(super) fn outcome_of(&self, floor: Option<Oid>, tip: Oid) -> Outcome {
         verify(self.repository.objects(), &self.inputs(floor, tip))
     }
@@ -68,8 +68,8 @@ impl Judge<'_> {
         inputs
     }
 
-    /// Returns why the first held commit is refused, or `None` if it merely waits. If it waits for its date,
-    /// only that reason is kept.
+    /// Returns the reason to refuse the first commit that isn't accepted, or `None` if the commit only waits.
+    /// If it waits because its date is in the future, removes all other reasons from `way`.
     pub(super) fn refusal(&self, view: PushView, way: &mut Outcome) -> Option<Refusal> {
         if way.verdict == Verdict::Reject {
             return Some(Refusal::Never);
@@ -90,7 +90,8 @@ impl Judge<'_> {
         None
     }
 
-    /// True if an identity covers the commit once the time of its date has come.
+    /// True if the commit's date is in the future, and a signature or approval by an identity will count from
+    /// that date on.
     fn is_early(&self, parent: Oid, step: &Step) -> bool {
         let future = |reason: &Reason| reason.code == ReasonCode::Future;
         let dated = || {
@@ -112,8 +113,8 @@ impl Judge<'_> {
             })
     }
 
-    /// Finds the first commit behind a waiting one that is refused: each is judged as if the commits that
-    /// hold it were accepted.
+    /// Finds the first commit after a waiting commit that must be refused. Each commit is verified as if the
+    /// waiting commits before it were accepted.
     pub(super) fn refused_behind(
         &self,
         view: PushView,
@@ -160,7 +161,8 @@ impl Judge<'_> {
         Ok(Some((why, way)))
     }
 
-    /// Fails if the introduction isn't on the branch: then nothing was judged, and no pusher can change that.
+    /// Fails if the introduction isn't on the branch: then nothing was verified, and the person who pushes
+    /// can't change that.
     pub(super) fn check_introduction(&self, way: &Outcome) -> Result<(), Failure> {
         let misplaced = |reason: &Reason| match reason.code {
             ReasonCode::NotDescendant | ReasonCode::Rewound => {
@@ -186,7 +188,7 @@ impl Judge<'_> {
     }
 }
 
-/// The reason why the search behind waiting commits ended.
+/// The reason why the search among the commits after a waiting commit ended.
 enum SearchEnd {
     Refused(Refusal, Box<Held>),
     TooMany,
@@ -201,7 +203,7 @@ fn too_many(reference: &str, new: Oid) -> Failure {
     .hint("or push fewer at a time; you may set the branch back from commits that wait")
 }
 
-/// Returns why a commit behind others is refused, or `None` if it waits like them.
+/// Returns the reason to refuse a commit after a waiting commit, or `None` if it only waits too.
 fn refusal_of(view: PushView, held: &Held) -> Option<Refusal> {
     if held.step.verdict == Verdict::Reject {
         return Some(Refusal::Never);
@@ -213,7 +215,7 @@ fn refusal_of(view: PushView, held: &Held) -> Option<Refusal> {
     (!waits).then_some(Refusal::Uncovered)
 }
 
-/// True if no identity of the policy covers the step.
+/// True if no identity of the policy has signed or approved the commit.
 fn is_uncovered(step: &Step) -> bool {
     step.reasons
         .iter()

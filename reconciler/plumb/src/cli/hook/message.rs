@@ -1,22 +1,23 @@
 //! Adds the trailer `Deploy-Ref:` to a commit message so that [`Trailers`] finds it in the message that git
-//! stores. Git's own `interpret-trailers` puts it above lines that git may keep, and changes lines that only
-//! look like trailers.
+//! stores. `git interpret-trailers` isn't used: it puts the trailer above lines that git may keep, and
+//! changes lines that only look like trailers.
 
 use plumb_trust::object::Trailers;
 
 /// The trailer's name.
 const NAME: &str = "Deploy-Ref";
 
-/// The line that begins the part that git cuts off if it showed a diff or `commit.cleanup` is `scissors`.
+/// The scissors line. Git cuts off this line and everything after it, if it showed a diff or if
+/// `commit.cleanup` is `scissors`.
 const SCISSORS: &[u8] = b"------------------------ >8 ------------------------";
 
-/// The cleanup that git does on the message, as far as a hook can know. An argument of git's command line may
-/// override it, so each form must work either way.
+/// The cleanup that git applies to the message, as far as a hook can know. An argument on git's command line
+/// may override it, so the result must be right with and without the cleanup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cleanup<'c> {
     /// Git removes lines that begin with this.
     Strips(&'c [u8]),
-    /// Git keeps every line. Lines that begin with this are git's own if it opened an editor.
+    /// Git keeps every line. If git opened an editor, it has written the lines that begin with this.
     Keeps(&'c [u8]),
 }
 
@@ -29,7 +30,7 @@ impl Cleanup<'_> {
     }
 }
 
-/// The characters from which git picks the first that no line begins with, for `core.commentChar=auto`.
+/// The candidates for `core.commentChar=auto`: git picks the first character that no line begins with.
 const COMMENT_CHARS: &[u8] = b"#;@!$%^&|:";
 
 /// Finds the comment character that git picked: the last line that git wrote begins with it.
@@ -45,7 +46,7 @@ pub(super) fn comment_of(message: &[u8]) -> &[u8] {
         .unwrap_or(b"#")
 }
 
-/// True if a message has no text but git's own comments, which begin with an empty line.
+/// True if a message has no text except git's own comments. Git's comments begin with an empty line.
 pub(super) fn is_empty(message: &[u8], cleanup: Cleanup<'_>) -> bool {
     let lines = lines(split_at_scissors(message).0);
     let (Cleanup::Strips(comment) | Cleanup::Keeps(comment)) = cleanup;
@@ -57,12 +58,12 @@ pub(super) fn is_empty(message: &[u8], cleanup: Cleanup<'_>) -> bool {
             .all(|line| is_blank(line) || line.starts_with(comment))
 }
 
-/// Puts the trailer into the message's last paragraph, once and with this value.
+/// Adds the trailer with this value to the end of the message, and removes other trailers of that name.
 pub(super) fn bind(message: &[u8], value: &str, cleanup: Cleanup<'_>) -> Vec<u8> {
     let (head, tail) = split_at_scissors(message);
     let mut bound = bind_part(head, value, cleanup);
     if !tail.is_empty() {
-        // A hook can't know if git cuts there. A trailer on both sides is found either way.
+        // A hook can't know whether git cuts at the scissors line, so add the trailer before and after it.
         bound.push(b'\n');
         bound.extend(bind_part(tail, value, Cleanup::Keeps(b"")));
     }
@@ -82,13 +83,14 @@ fn bind_part(part: &[u8], value: &str, cleanup: Cleanup<'_>) -> Vec<u8> {
         })
 }
 
-/// Adds the trailer to those that the message ends with. Comments after them are moved before them, so that
-/// they are the end if git removes comments and if it doesn't.
+/// Adds the trailer to the trailers at the end of the message. Moves comments from after the trailers to
+/// before them, so that the message ends with the trailers whether git removes comments or not. Returns
+/// `None` if the message doesn't end with trailers.
 fn joined(lines: &[&[u8]], value: &str, cleanup: Cleanup<'_>) -> Option<Vec<u8>> {
     let counts = |line: &[u8]| !is_blank(line) && !cleanup.strips(line);
     let end = 1 + lines.iter().rposition(|line| counts(line))?;
     let start = 1 + lines[..end].iter().rposition(|line| is_blank(line))?;
-    // A title isn't a trailer, though it may look like one.
+    // The title of a message isn't a trailer, even if it looks like one.
     lines[..start].iter().find(|line| counts(line))?;
     let (inside, block): (Vec<&[u8]>, Vec<&[u8]>) = lines[start..end]
         .iter()
@@ -132,7 +134,8 @@ fn is_named(line: &[u8]) -> bool {
     name.eq_ignore_ascii_case(NAME.as_bytes()) && rest.starts_with(b":")
 }
 
-/// True if [`Trailers`] finds the trailer, or the message's trailers are malformed, which others report.
+/// True if [`Trailers`] finds the trailer. Also true if the message's trailers are malformed, which is
+/// reported elsewhere.
 fn has_trailer(message: &[u8], value: &str) -> bool {
     Trailers::parse(message).map_or(true, |trailers| trailers.get(NAME) == Some(value))
 }

@@ -43,7 +43,7 @@ pub(super) fn pre_push(shell: &Shell) -> Result<Exit, Failure> {
     Ok(Exit::OK)
 }
 
-/// Judges a push as the server does. It never rejects a commit that the server would accept.
+/// Verifies a push as the server does. Never rejects a commit that the server would accept.
 fn verify(
     repository: &Repository,
     update: &RefUpdate,
@@ -58,7 +58,7 @@ fn verify(
         .old
         .and_then(|remote| fork(repository, remote, local));
     let Some(introduction) = named.or(fork) else {
-        // On the first push of a clone without an introduction, there is no policy to judge by.
+        // On the first push of a clone without an introduction, there is no policy to verify against.
         return Ok(());
     };
     let judge = Judge {
@@ -112,8 +112,8 @@ fn fork(repository: &Repository, remote: Oid, local: Oid) -> Option<Oid> {
     first_parents(objects, local).find(|id| there.contains(id))
 }
 
-/// Returns the newest commit that the server has certainly accepted, if `local` isn't built on it. Approvals
-/// of this clone may not be on the server yet, so none counts.
+/// Returns the newest commit that the server has certainly accepted, if `local` isn't built on it. Ignores
+/// the approvals in this clone, because they may not be on the server yet.
 fn left_behind(judge: &Judge<'_>, remote: Oid, local: Oid) -> Option<Oid> {
     let is_approval = |tag: &TagRef| matches!(TagKind::of(&tag.name), Some((TagKind::Approval, _)));
     let tags: Vec<TagRef> = judge

@@ -1,5 +1,5 @@
-//! The hooks of the bare repository: `pre-receive` and `update` judge a push, `post-receive` stores how far
-//! the branch is accepted.
+//! The hooks of the bare repository: `pre-receive` and `update` verify a push, `post-receive` stores the
+//! newest accepted commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,11 +28,12 @@ struct Server {
     now: Timestamp,
 }
 
-/// The parts of the accepted state that apply to the branch as it is.
+/// The stored state, as far as it applies to the branch as it is.
 #[derive(Default)]
 struct ApplicableState {
     floor: Option<Oid>,
-    /// The floor, if the branch ends below it.
+    /// The same commit as `floor`, if the branch ends before it because somebody set it back without the
+    /// hooks.
     set_back: Option<Oid>,
     tombstones: BTreeSet<Oid>,
 }
@@ -61,7 +62,8 @@ pub(super) fn post_receive(controller: &ControllerAddress, shell: &Shell) -> Res
     notified
 }
 
-/// Notifies the controller of every push that may matter: a needless fetch costs nothing.
+/// Notifies the controller of a push. Called for every push that may matter, because a needless fetch costs
+/// nothing.
 fn notify(controller: &ControllerAddress, shell: &Shell) -> Result<Exit, Failure> {
     // On a machine that only serves git there is no controller, unless the caller names its socket.
     if controller.socket == Path::new(DEFAULT_SOCKET) && !controller.socket.exists() {
@@ -93,7 +95,7 @@ impl Server {
                     .reference,
             )
         };
-        // By default, judge the branch that the policy names: it can judge no other.
+        // By default, verify the branch that the policy names, because the policy is valid for no other.
         let reference = repository
             .config("plumb.ref")
             .or_else(introduced)
@@ -131,7 +133,7 @@ impl Server {
         };
         let introduction = self.introduction()?;
         let tags = self.tags_after(updates)?;
-        // The floor is the newest accepted commit: the branch may be set back to it, and not below.
+        // The floor is the newest accepted commit. The branch may be set back to it, but no further.
         let ApplicableState {
             floor,
             set_back,
@@ -183,7 +185,8 @@ impl Server {
         }
     }
 
-    /// Warns of branches that aren't judged, if neither `plumb.ref` nor the policy names the branch to judge.
+    /// Warns if branches were pushed and not verified, and neither `plumb.ref` nor the policy names the
+    /// branch to verify.
     fn warn_of_unjudged(&self, updates: &[RefUpdate], shell: &Shell) {
         let branch = |update: &RefUpdate| update.name.starts_with("refs/heads/");
         let is_told = self.repository.config("plumb.ref").is_some()
@@ -229,9 +232,9 @@ impl Server {
             .or_fail(|| format!("plumb.introduction is `{text}`, which isn't a full commit id"))
     }
 
-    /// Returns the accepted state that applies to a branch with this tip. A branch that was set back past the
-    /// hooks keeps its floor, because hosts run that revision. A branch that diverged has no floor, because
-    /// the accepted commit isn't on it.
+    /// Returns the stored state that applies to a branch with this tip. If somebody set the branch back
+    /// without the hooks, the floor stays, because hosts run that revision. If the branch diverged, there is
+    /// no floor, because the accepted commit isn't on the branch.
     fn applicable(&self, introduction: Oid, tip: Option<Oid>) -> ApplicableState {
         let mut applicable = ApplicableState::default();
         let state = AcceptedState::read(self.repository.git_dir(), &introduction, &self.reference);
@@ -270,7 +273,7 @@ impl Server {
         Ok(tags.map(|(name, target)| TagRef { name, target }).collect())
     }
 
-    /// Stores how far the branch is accepted, and reports the result of the push.
+    /// Stores the newest accepted commit, and reports the result of the push.
     fn store(&self, updates: &[RefUpdate], shell: &Shell) -> Result<(), Failure> {
         let introduction = self.introduction()?;
         let Some(tip) = self.repository.reference(&self.reference)? else {
@@ -295,7 +298,7 @@ impl Server {
             accepted: outcome.accepted,
             tombstones,
         };
-        // If the floor isn't on the way to the tip, the outcome says nothing of the branch.
+        // If the tip doesn't descend from the floor, the outcome says nothing about the branch.
         let unjudged = outcome
             .reasons
             .iter()
@@ -311,7 +314,7 @@ impl Server {
             });
         }
         if !outcome.is_accept() && branch.is_some() {
-            // `pre-receive` has judged and described the push.
+            // `pre-receive` has already verified and described the push.
             return Ok(());
         }
         if outcome.is_accept() {
@@ -328,7 +331,7 @@ impl Server {
     }
 }
 
-/// Reads the introduction's policy: the repository and the branch that it names never change.
+/// Reads the introduction's policy. The repository and the branch in it are the same in every later policy.
 fn introduction_policy(
     repository: &Repository,
     introduction: Oid,

@@ -1,4 +1,5 @@
-//! Guards the tags that trust relies on. Pushed tags stay, so the hooks refuse a tag that can never count.
+//! Checks pushed tags that trust relies on: approvals, heartbeats and revocations. A pushed tag can't be
+//! removed, so the hooks refuse one that can never count.
 
 use plumb_adapters::git::Repository;
 use plumb_trust::object::{Tag, limits};
@@ -9,7 +10,7 @@ use super::input::RefUpdate;
 use crate::output::quoted;
 use crate::report::Failure;
 
-/// The purpose of a tag, which its folder names.
+/// The purpose of a tag, which the first part of its name shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TagKind {
     Approval,
@@ -18,8 +19,8 @@ pub(super) enum TagKind {
 }
 
 impl TagKind {
-    /// Splits a ref's full name into its kind and the rest, which is empty for a tag that is named like a
-    /// folder. Returns `None` for all other refs.
+    /// Splits the full name of such a tag into its kind and the rest. The rest is empty for a tag that is
+    /// named just `approve`, `alive` or `revoke`. Returns `None` for all other refs.
     pub(super) fn of(name: &str) -> Option<(Self, &str)> {
         let tag = name.strip_prefix("refs/tags/")?;
         let (folder, rest) = tag.split_once('/').unwrap_or((tag, ""));
@@ -32,7 +33,7 @@ impl TagKind {
         Some((kind, rest))
     }
 
-    /// The form of this kind's names, for messages.
+    /// Returns the form of names of this kind, for messages.
     fn form(self) -> &'static str {
         match self {
             Self::Approval => "approve/BRANCH/ID",
@@ -41,8 +42,8 @@ impl TagKind {
         }
     }
 
-    /// True if a tag is named like a folder of other tags of its kind: git creates no `revoke/X/ID` while
-    /// there is a `revoke/X`, and pushed tags stay.
+    /// True if a tag has the name of a folder of other tags. While there is a tag `revoke/X`, git can't
+    /// create a tag `revoke/X/ID`, and pushed tags can't be removed.
     fn blocks_others(self, rest: &str, branch: &str) -> bool {
         let of_branch = branch
             .strip_prefix(rest)
@@ -54,15 +55,15 @@ impl TagKind {
 /// The hooks' treatment of a heartbeat tag, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cli) enum HeartbeatTag {
-    /// The hooks let it through and keep it.
+    /// The hooks let the tag in and protect it.
     Taken,
-    /// They refuse it.
+    /// The hooks refuse the tag.
     Refused,
-    /// They don't recognize it as a heartbeat, and no controller fetches it.
+    /// The hooks don't recognize the tag as a heartbeat, and no controller fetches it.
     Unseen,
 }
 
-/// Returns what the hooks do with a tag of this name that is meant as a heartbeat of a branch.
+/// Returns the hooks' treatment of a tag of this name that is meant as a heartbeat of a branch.
 pub(in crate::cli) fn heartbeat_tag(name: &str, branch: &str) -> HeartbeatTag {
     match TagKind::of(&format!("refs/tags/{name}")) {
         Some((kind @ TagKind::Heartbeat, rest)) if !kind.blocks_others(rest, branch) => {
@@ -73,12 +74,14 @@ pub(in crate::cli) fn heartbeat_tag(name: &str, branch: &str) -> HeartbeatTag {
     }
 }
 
-/// The number of digits that make a name look like a commit's id; git itself abbreviates to no fewer.
+/// Minimum number of hexadecimal digits that make a name look like a commit id. Git's default abbreviations
+/// have at least as many.
 const LIKE_AN_ID: usize = 7;
 
-/// Refuses a new tag or branch that is named like a commit's id or like `HEAD`, and a tag that is named like
-/// the branch. Git resolves a tag before a branch and both before an abbreviated id, and in a push both even
-/// before a full id and `HEAD`: whoever passes the id of one commit to git would get another.
+/// Refuses a new tag or branch that is named like a commit id or like `HEAD`, and a tag that is named like
+/// the branch. Where such a name is ambiguous, git prefers a tag to a branch, and both to an abbreviated id.
+/// In a push, git prefers both even to a full id and to `HEAD`. So whoever passes a commit id to git could
+/// get another commit.
 pub(super) fn refuse_alias(update: &RefUpdate, reference: &str) -> Result<(), Failure> {
     let (None, Some(_), None) = (update.old, update.new, TagKind::of(&update.name)) else {
         return Ok(());
@@ -111,8 +114,9 @@ pub(super) fn refuse_alias(update: &RefUpdate, reference: &str) -> Result<(), Fa
     Ok(())
 }
 
-/// Refuses to move or delete a tag of trust, and to create one that can never count, because it would stay. A
-/// tag that merely doesn't count yet, such as one by a key that the policy may have tomorrow, passes.
+/// Refuses to move or delete an approval, heartbeat or revocation, and to create one that can never count,
+/// because nobody could remove it again. Lets in a tag that doesn't count yet, such as one by a key that may
+/// be added to the policy later.
 pub(super) fn check_tag(
     update: &RefUpdate,
     repository: &Repository,
@@ -209,7 +213,7 @@ fn never_counts(
                 .map(|_| format!("`{fingerprint}` isn't a fingerprint in hexadecimal digits"));
         }
     };
-    // Whoever follows another branch judges its approvals and heartbeats.
+    // Approvals and heartbeats of another branch are judged by those who follow that branch.
     if !rest.starts_with(&format!("{}/", policy.branch())) {
         return None;
     }

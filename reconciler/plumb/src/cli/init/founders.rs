@@ -1,4 +1,4 @@
-//! The first keys of a policy, and the policy that they make; `plumb init` and `plumb trust init` share it.
+//! Reads the first keys of a new policy and builds the policy, for `plumb init` and `plumb trust init`.
 
 use std::path::{Path, PathBuf};
 
@@ -98,7 +98,7 @@ impl Founder {
     }
 }
 
-/// Turns a name into one that an identity can have.
+/// Turns a person's name into a valid name for an identity.
 pub(in crate::cli) fn word(name: &str) -> String {
     let word: String = name
         .to_lowercase()
@@ -127,8 +127,9 @@ pub(in crate::cli) fn user_name(git: &Git) -> Option<String> {
     })
 }
 
-/// Builds the first policy: with one founder, count 1 and no binding; with more, two signatures for trust/ and
-/// fleet.yaml.
+/// Builds the first policy. With one founder, every change needs one signature, and commits don't need the
+/// line `Deploy-Ref:`. With several founders, they do, and changes of trust/ and fleet.yaml need two
+/// signatures.
 pub(in crate::cli) fn first_policy(founders: Vec<Founder>) -> NewPolicy {
     let names: Vec<String> = founders.iter().map(|f| f.identity.clone()).collect();
     let two = names.len() > 1;

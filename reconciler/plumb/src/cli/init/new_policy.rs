@@ -22,14 +22,14 @@ pub(in crate::cli) struct NewPolicy {
     pub(in crate::cli) bind: BindRef,
 }
 
-/// A person with their keys and the end of each.
+/// A person with their keys, and the time at which each key ends.
 #[derive(Debug)]
 pub(in crate::cli) struct Person {
     pub(in crate::cli) name: String,
     pub(in crate::cli) keys: Vec<(PublicKey, Option<Timestamp>)>,
 }
 
-/// Paths, and the number of each group that a change of them needs.
+/// Paths, and the number of signatures from each group that a change of them needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli) struct Rule {
     pub(in crate::cli) paths: Vec<String>,
@@ -108,7 +108,8 @@ spec:
         text
     }
 
-    /// The paths and texts of the key files. No file takes the path that another person's first file has.
+    /// Returns the paths and texts of the key files. A person's second key never takes the path that another
+    /// person's key would have.
     pub(in crate::cli) fn files(&self) -> Vec<(String, &str)> {
         let mut taken = BTreeSet::new();
         let of_another = |path: &str, own: &str| {

@@ -31,7 +31,7 @@ pub(super) struct HostPlan {
     blocked: Vec<JsonBlocked>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<JsonRefusal>,
-    /// Facts that the manifest has otherwise than the host.
+    /// Warnings, such as a fact of the host that differs from the manifest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) warnings: Vec<String>,
 }
@@ -39,13 +39,13 @@ pub(super) struct HostPlan {
 #[derive(Debug, Serialize)]
 struct JsonChange {
     resource: Address,
-    /// The composite that it is a part of.
+    /// The composite that this resource is a part of.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<AnyAddress>,
     op: Op,
     cause: Cause,
     certainty: Certainty,
-    /// RFC 6902, on the resource.
+    /// The change of the resource, as a JSON Patch (RFC 6902).
     patch: Patch,
     consequences: Vec<String>,
     /// The lines in which the content differs.
@@ -57,7 +57,7 @@ struct JsonChange {
 struct JsonDrift {
     resource: Address,
     mode: DriftMode,
-    /// The patch that would correct it.
+    /// The patch that would correct the drift.
     patch: Patch,
     /// The lines in which the content differs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +151,8 @@ impl HostPlan {
     }
 }
 
-/// Renders a change as a JSON Patch of the resource, which is created, deleted, or changed in some fields.
+/// Renders a change as a JSON Patch. The patch creates or deletes the resource, or changes some of its
+/// fields.
 fn patch(change: &Change, goal: &DesiredState) -> Patch {
     let path = PointerBuf::root();
     let spec = goal.get(&change.address);

@@ -61,7 +61,7 @@ pub(super) async fn observe_host(
                 facts: report.facts,
             })
         }
-        // We sent the whole state, so an agent that asks for it is broken.
+        // The whole state was sent, so an agent that requests it again is broken.
         Observation::NeedState => Err(HostError::Broken {
             host: intent.name.clone(),
             reason: "agent asked again for the desired state that it had just been sent".to_owned(),
@@ -69,12 +69,13 @@ pub(super) async fn observe_host(
     }
 }
 
-/// True if Plumb had left a retired host, so that only this observation put the agent there.
+/// True if Plumb had already removed its agent from a retired host, and only this observation installed it
+/// again.
 fn is_gone(intent: &HostIntent, report: &ObserveReport) -> bool {
     intent.lifecycle == Lifecycle::Retired && report.ledger.state == LedgerState::Fresh
 }
 
-/// Has the agent remove itself from a host on which it has nothing.
+/// Makes the agent remove itself from a host where it manages nothing.
 async fn leave(session: &mut dyn Session, fence: Fence, target: Digest) -> Result<(), HostError> {
     let request = Apply {
         fence,
@@ -117,7 +118,8 @@ pub(super) fn os_warning(named: Option<&Os>, facts: &Facts) -> Option<String> {
     })
 }
 
-/// The controller id of `plumb plan`. It is no real controller's, so that no host takes it for its own.
+/// Returns the controller id of `plumb plan`. No real controller has this id, so a host never takes it for
+/// its own controller.
 #[allow(clippy::expect_used)] // a literal that is a label
 fn plan_controller_id() -> plumb_api::ControllerId {
     "plumb-plan".parse().expect("a label")

@@ -1,4 +1,4 @@
-//! The lines of plans, each with the hosts that it is for: what hosts have in common is shown once.
+//! Groups the lines of plans by hosts: lines that several hosts have in common are shown once.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use plumb_api::plan::{Cause, Certainty, Change, FieldChange, Op};
 use plumb_core::plan::{Planned, Trouble};
 use serde_json::Value;
 
-/// A line of a plan. Two are equal if they look the same to a reader: preconditions are left out.
+/// A line of a plan. Two lines are equal if they look the same to a reader, so preconditions are left out.
 #[derive(Debug, Clone)]
 pub(super) enum Row {
     /// Nothing may be changed on the host.
@@ -31,7 +31,7 @@ pub(super) enum Row {
         why: String,
         hint: Option<String>,
     },
-    /// A change that waits for a problem.
+    /// A change that a problem blocks.
     Blocked { name: String, on: String },
 }
 
@@ -44,13 +44,13 @@ pub(super) struct ChangeRow {
     pub(super) name: String,
     pub(super) cause: Cause,
     pub(super) certainty: Certainty,
-    /// The fields and consequences.
+    /// The changed fields and the consequences.
     pub(super) details: String,
-    /// The lines in which its content differs.
+    /// The lines in which the resource's content differs.
     pub(super) diff: String,
 }
 
-/// Lines that the same hosts have.
+/// Lines that all of these hosts have in common.
 #[derive(Debug)]
 pub(super) struct Block<'a> {
     /// The hosts, by name.
@@ -59,7 +59,7 @@ pub(super) struct Block<'a> {
     pub(super) rows: Vec<Row>,
 }
 
-/// Puts together what hosts have in common, the largest number of hosts first.
+/// Groups the lines that hosts have in common. The group with the most hosts comes first.
 pub(super) fn blocks<'a>(
     plans: impl Iterator<Item = (&'a HostName, &'a Planned)>,
 ) -> Vec<Block<'a>> {

@@ -11,9 +11,9 @@ use super::rows::{Block, blocks};
 /// The plans of a fleet.
 #[derive(Debug)]
 pub(super) struct Summary<'a> {
-    /// The lines of all plans; what the most hosts have first.
+    /// The lines of all plans, grouped by hosts; the group with the most hosts comes first.
     pub(super) blocks: Vec<Block<'a>>,
-    /// Hosts for which nothing is to be done.
+    /// Hosts with nothing to show: no changes, problems or drift.
     pub(super) settled: Vec<&'a HostName>,
     /// The totals of all hosts.
     pub(super) totals: Totals,
@@ -28,19 +28,19 @@ pub(super) struct Totals {
     pub(super) update: u32,
     pub(super) replace: u32,
     pub(super) delete: u32,
-    /// Restarts and reloads on their own.
+    /// Restarts and reloads that no other change includes.
     pub(super) run: u32,
     /// Changes that correct drift.
     pub(super) drift: u32,
     /// Changes of fields that both git and the host changed.
     pub(super) conflict: u32,
-    /// Running things that are interrupted.
+    /// Changes that interrupt something that is running.
     pub(super) disrupted: u32,
-    /// Machines that restart.
+    /// Changes that reboot a host.
     pub(super) reboots: u32,
-    /// Hosts on which a login may be cut.
+    /// Hosts on which a change could cut off a login session.
     pub(super) sessions_at_risk: u32,
-    /// Hosts on which nothing may be done.
+    /// Hosts on which Plumb may not change anything.
     pub(super) refused: u32,
 }
 

@@ -1,5 +1,6 @@
-//! Renders a plan on one screen: what hosts have in common is shown once, each line has the cause and the
-//! certainty of a change and its consequences, and the totals by danger come last.
+//! Renders the plans of hosts on one screen. Lines that hosts have in common are shown once. A line shows a
+//! change with its cause, certainty and consequences. The last lines show totals, among them those of
+//! dangerous changes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,16 +17,16 @@ use super::summary::{Summary, Totals, summarise};
 use crate::output::count;
 use crate::output::{Format, Paint, Palette, Table};
 
-/// The largest number of hosts that are named; the rest is only counted.
+/// Maximum number of hosts that are named; the others are only counted.
 const NAMED: usize = 8;
 
-/// The number of lines up to which a plan is shown whole.
+/// Maximum number of lines of a plan that is shown completely. A longer plan is shortened.
 const SCREEN: usize = 40;
 
-/// The number of changes of one sort that are shown one by one where a plan is longer than that.
+/// Maximum number of changes of one sort that a shortened plan shows one by one.
 const FOLDED: usize = 3;
 
-/// The number of lines of a difference that are shown then.
+/// Maximum number of lines of a diff in a shortened plan.
 const CUT: usize = 6;
 
 pub(super) fn whole(
@@ -249,7 +250,8 @@ fn other_row(out: &mut String, row: &Row, palette: Palette) {
     }
 }
 
-/// Takes out changes of one sort that say nothing but their name, where they are many.
+/// Splits rows into groups of many similar changes without details, and all other rows. Changes are similar
+/// if type, operation, cause and certainty are the same.
 fn folded(rows: &[Row]) -> (Vec<Vec<&ChangeRow>>, Vec<&Row>) {
     let mut sorts: BTreeMap<String, Vec<&ChangeRow>> = BTreeMap::new();
     let sort = |change: &ChangeRow| {
@@ -273,7 +275,7 @@ fn folded(rows: &[Row]) -> (Vec<Vec<&ChangeRow>>, Vec<&Row>) {
     (sorts.into_values().collect(), rest)
 }
 
-/// Names the first of many changes of one sort.
+/// Names the first three of many similar changes, and counts the others.
 fn alike(changes: &[&ChangeRow]) -> String {
     let named: Vec<_> = changes
         .iter()
@@ -287,17 +289,17 @@ fn alike(changes: &[&ChangeRow]) -> String {
     )
 }
 
-/// The amount that a plan shows.
+/// The amount of detail in a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PlanDetail {
     /// Everything.
     Whole,
-    /// What fits on a screen: changes of one sort are put together, and differences are cut.
+    /// A shortened plan: similar changes are grouped, and diffs are cut.
     Screen,
 }
 
 impl PlanDetail {
-    /// Returns everything if it was asked for or fits on a screen.
+    /// Returns `Whole` if the user requested it or the plan fits on a screen.
     fn of(blocks: &[Block<'_>], format: Format) -> Self {
         let height = |row: &Row| match row {
             Row::Change(change) => 1 + change.diff.lines().count(),
@@ -313,7 +315,7 @@ impl PlanDetail {
         }
     }
 
-    /// Returns a difference, cut to what is shown.
+    /// Returns a diff, cut if the plan is shortened.
     fn shown(self, diff: &str) -> Cow<'_, str> {
         let lines: Vec<&str> = diff.lines().collect();
         if self == Self::Whole || lines.len() <= CUT + 1 {
@@ -324,7 +326,7 @@ impl PlanDetail {
     }
 }
 
-/// Writes the lines of a unified difference, indented.
+/// Writes the lines of a unified diff, indented.
 pub(in crate::cli) fn lines(out: &mut String, diff: &str, palette: Palette) {
     for line in diff.lines() {
         let paint = match line.as_bytes().first() {

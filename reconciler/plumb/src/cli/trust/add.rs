@@ -110,7 +110,7 @@ impl Add {
         Ok(Exit::OK)
     }
 
-    /// The given groups that the person isn't in yet.
+    /// Returns the given groups that the person isn't in yet.
     fn joins(&self, edit: &PolicyEdit) -> Result<Vec<String>, Failure> {
         let groups = edit.groups();
         let mut joins: Vec<String> = Vec::new();

@@ -9,8 +9,8 @@ use plumb_trust::policy::{Alone, Bypass, Emergency, Freeze, POLICY_PATH, Pattern
 use super::needs;
 use crate::output::one_of;
 
-/// Describes who may declare an emergency, what it bypasses, for how long, and what it never touches. Of its
-/// groups, only those who are `able` to sign are named.
+/// Describes who may declare an emergency, what it bypasses, for how long, and what it never touches. Names
+/// only those members of its groups who are `able` to sign.
 pub(super) fn emergency(policy: &Policy, able: &BTreeSet<&str>) -> Option<String> {
     let Emergency {
         need,

@@ -22,7 +22,7 @@ pub(super) struct Folder {
     pub(super) keys: BTreeMap<String, Vec<u8>>,
 }
 
-/// The root of the repository that holds a folder, unless the folder has a `trust/` itself.
+/// Returns the folder itself if it has a policy, and otherwise the root of the repository that holds it.
 pub(super) fn top(folder: &Path) -> PathBuf {
     if folder.join(POLICY_PATH).exists() {
         return folder.to_owned();
@@ -54,7 +54,7 @@ fn refuse_link(root: &Path, path: &str) -> Result<(), Failure> {
 }
 
 impl Folder {
-    /// Reads what the working tree has.
+    /// Reads `trust/` from the working tree.
     pub(super) fn read(folder: &Path) -> Result<Self, Failure> {
         must_be_there(folder)?;
         let root = top(folder);
@@ -93,7 +93,7 @@ impl Folder {
         })
     }
 
-    /// The texts, for snippets.
+    /// Returns the texts of the files, for snippets.
     pub(super) fn sources(&self) -> SourceMap {
         let mut sources = SourceMap::default();
         sources.insert(POLICY_PATH.into(), self.policy.as_bytes().into());
@@ -103,7 +103,7 @@ impl Folder {
         sources
     }
 
-    /// The file that holds a key.
+    /// Returns the file that holds a key.
     pub(super) fn file_of(&self, name: &KeyName) -> Option<(&str, KeyFile)> {
         self.keys.iter().find_map(|(path, bytes)| {
             let file = KeyFile::parse(bytes).ok()?;
@@ -111,13 +111,13 @@ impl Folder {
         })
     }
 
-    /// The policy of the newest commit, which judges the next one. Returns `None` before the first commit, or if
-    /// the newest commit has no valid policy.
+    /// Returns the policy of the newest commit, which judges the next commit. Returns `None` before the first
+    /// commit, or if the newest commit has no valid policy.
     pub(super) fn committed(&self) -> Option<Authority> {
         self.committed_in("HEAD")
     }
 
-    /// The policy of a commit.
+    /// Returns the policy of a commit.
     pub(super) fn committed_in(&self, commit: &str) -> Option<Authority> {
         let git = self.git();
         let policy = git.blob(&format!("{commit}:./{POLICY_PATH}")).ok()?;
@@ -142,7 +142,7 @@ impl Folder {
         Authority::new(&policy, keys, Timestamp::now()).ok()
     }
 
-    /// The remote-tracking name of the policy's branch, such as `origin/main`.
+    /// Returns the remote-tracking name of the policy's branch, such as `origin/main`.
     pub(super) fn upstream(&self) -> Option<String> {
         let policy = Policy::parse(self.policy.as_bytes()).ok()?;
         let remote = self.git().remote_of(policy.branch());
@@ -150,7 +150,7 @@ impl Folder {
     }
 }
 
-/// The identity that has a key.
+/// Returns the identity that has a key.
 pub(super) fn owner<'p>(policy: &'p Policy, key: &KeyName) -> Option<&'p str> {
     let has = |identity: &&plumb_trust::policy::Identity| {
         identity.keys.iter().any(|own| own.name == *key)

@@ -1,11 +1,11 @@
-//! Describes the heartbeat that a policy asks for, and warns of a name that doesn't work.
+//! Describes the heartbeat that a policy requires, and warns of a tag name that doesn't work.
 
 use plumb_trust::Policy;
 use plumb_trust::policy::{Freshness, OnStale};
 
 use crate::cli::hook::{HeartbeatTag, heartbeat_tag};
 
-/// Describes the heartbeat, and what happens if it is missing.
+/// Describes the required heartbeat, and what happens if it is missing.
 pub(super) fn describe(policy: &Policy) -> String {
     let Some(freshness) = &policy.freshness else {
         return "none (a server that hides new commits goes unnoticed)".to_owned();
@@ -22,7 +22,8 @@ pub(super) fn describe(policy: &Policy) -> String {
     )
 }
 
-/// Warns if heartbeats with the policy's name would be refused by the hooks, or never fetched.
+/// Returns a warning if the hooks would refuse heartbeat tags with the policy's name, or no controller would
+/// fetch them.
 pub(super) fn warning(policy: &Policy) -> Option<String> {
     let Freshness { tag, .. } = policy.freshness.as_ref()?;
     let form = format!("rename it to alive/{}/*", policy.branch());
@@ -31,7 +32,7 @@ pub(super) fn warning(policy: &Policy) -> Option<String> {
             "the heartbeat tag {tag} has no `*`, and a pushed tag can't be replaced, so there could be only one: {form}"
         ));
     }
-    // The shortest name that matches.
+    // Use the shortest name that matches.
     let name = tag.as_str().replace("**", "1").replace('*', "1");
     match heartbeat_tag(&name, policy.branch()) {
         HeartbeatTag::Taken => None,

@@ -72,7 +72,7 @@ struct ImportResult {
     policy: Option<String>,
     /// The files that were written.
     files: Vec<String>,
-    /// The commands that add what the policy doesn't have.
+    /// The commands that add what an existing policy doesn't have.
     commands: Vec<String>,
     notes: Vec<Note>,
 }
@@ -290,7 +290,8 @@ impl Import {
     }
 }
 
-/// The commands that add keys which a policy doesn't have. Two people may have the same name.
+/// Returns the commands that add the keys that a policy doesn't have. A person in the imported file and a
+/// different person in the policy may have the same name.
 fn additions(policy: &Policy, people: &[Person], notes: &mut Vec<Note>) -> Vec<String> {
     let mut commands = Vec::new();
     for person in people {

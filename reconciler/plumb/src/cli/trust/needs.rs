@@ -1,4 +1,4 @@
-//! The signatures that a policy asks for, with the people who can give them.
+//! The signatures that a policy requires, with the people who can give them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ impl GroupNeed {
         self
     }
 
-    /// True if fewer members are listed than the need asks for.
+    /// True if fewer members are listed than the need requires.
     pub(super) fn lacks_members(&self) -> bool {
         self.members.len() < usize::try_from(self.count).unwrap_or(usize::MAX)
     }
@@ -46,7 +46,8 @@ pub(super) fn describe(needs: &[GroupNeed]) -> String {
     needs.iter().map(need).collect::<Vec<_>>().join(" and ")
 }
 
-/// Returns the needs of a change of these paths: the largest count of each group.
+/// Returns the needs of a change of these paths. For each group, the largest count of all matching rules
+/// applies.
 pub(super) fn of_paths<'p>(
     policy: &Policy,
     paths: impl Iterator<Item = &'p str>,

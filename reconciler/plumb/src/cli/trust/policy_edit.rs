@@ -1,5 +1,5 @@
-//! One edit of `trust/`: reads it, changes it, proves that the result can be met, writes it, and prints the
-//! diff and the next commands. Nothing is written before the proof.
+//! An edit of `trust/`: reads the files, changes them, proves that the resulting policy can be met, writes
+//! the files, and prints the diff and the next commands. Nothing is written before the proof.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -32,13 +32,13 @@ const SPEC: PathStep<'static> = PathStep::Key("spec");
 #[derive(Debug)]
 pub(in crate::cli) struct PolicyEdit {
     before: Folder,
-    /// The policy before the edit; a new one has none.
+    /// The policy before the edit. `None` if the edit creates the policy.
     policy: Option<Policy>,
     yaml: Yaml,
     keys: BTreeMap<String, Vec<u8>>,
     /// The keys that the edit adds.
     added: Vec<PublicKey>,
-    /// The policy of the newest commit, which judges the next one.
+    /// The policy of the newest commit, which judges the next commit.
     committed: Option<Authority>,
     revoked: Revocations,
 }
@@ -51,11 +51,11 @@ pub(in crate::cli) struct Edited {
     pub(in crate::cli) files: BTreeSet<String>,
     /// The policy's serial.
     serial: u64,
-    /// The commands that make it count, in order.
+    /// The commands that bring the edit into effect, in order.
     pub(super) commands: Vec<String>,
-    /// The needs that the policy of the newest commit has for this edit; empty before the first commit.
+    /// The signatures that this edit needs by the policy of the newest commit; empty before the first commit.
     needs: Vec<GroupNeed>,
-    /// The owner of the key that git signs with, if that key counts.
+    /// The identity that owns the key that git signs with, if that key counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     signer: Option<String>,
     /// The number of commits of the fetched server branch that this branch lacks.
@@ -88,7 +88,7 @@ impl PolicyEdit {
         })
     }
 
-    /// Begins with a new policy in a folder that has no `trust/`.
+    /// Begins an edit that creates a policy in a folder that has no `trust/`.
     pub(in crate::cli) fn create(root: &Path, new: &NewPolicy, text: &str) -> Self {
         let keys = new.files().into_iter();
         let added = new.identities.iter().flat_map(|person| &person.keys);
@@ -109,14 +109,14 @@ impl PolicyEdit {
         }
     }
 
-    /// The identities of the policy before the edit; none for a new policy.
+    /// Returns the identities of the policy before the edit; none for a new policy.
     fn identities(&self) -> &[Identity] {
         self.policy
             .as_ref()
             .map_or(&[], |policy| &policy.identities)
     }
 
-    /// The members of each group of the policy before the edit.
+    /// Returns the members of each group of the policy before the edit.
     pub(super) fn groups(&self) -> BTreeMap<&str, Vec<&str>> {
         let mut groups = BTreeMap::new();
         if let Some(policy) = &self.policy {
@@ -128,7 +128,7 @@ impl PolicyEdit {
         groups
     }
 
-    /// Finds an identity of the policy before the edit, which must be there.
+    /// Returns an identity of the policy before the edit. Fails if the policy doesn't have it.
     pub(super) fn identity(&self, name: &str) -> Result<&Identity, Failure> {
         let names = || self.identities().iter().map(|i| i.name.as_str());
         let found = self.identities().iter().find(|i| i.name == name);
@@ -141,17 +141,18 @@ impl PolicyEdit {
         })
     }
 
-    /// The identity that has a key in the policy before the edit.
+    /// Returns the identity that has a key in the policy before the edit.
     pub(super) fn owner(&self, key: &KeyName) -> Option<&str> {
         owner(self.policy.as_ref()?, key)
     }
 
-    /// The file of a key, with its text.
+    /// Returns the path of a key's file, and the parsed file.
     pub(super) fn file_of(&self, key: &KeyName) -> Option<(&str, plumb_trust::policy::KeyFile)> {
         self.before.file_of(key)
     }
 
-    /// Adds a key to a person, and the person if they are new. One key counts for one identity, and once.
+    /// Adds a key to a person, and adds the person if they are new. Fails if any identity already has the
+    /// key.
     pub(super) fn add_key(&mut self, name: &str, key: &PublicKey) -> Result<(), Failure> {
         match self.owner(&key.name) {
             None => {}
@@ -240,7 +241,7 @@ impl PolicyEdit {
         Ok(())
     }
 
-    /// Gives a key of a person an end.
+    /// Sets the time at which a key of a person ends.
     pub(super) fn end_key(
         &mut self,
         name: &str,
@@ -282,13 +283,13 @@ impl PolicyEdit {
         Ok([&keys_of(name)[..], &[PathStep::Item(at)]].concat())
     }
 
-    /// Returns why a key could make no signature that counts, or `None` if it could.
+    /// Returns the reason if a key can't make signatures that count, or `None` if it can.
     pub(super) fn unusable(&self, key: &KeyName) -> Result<Option<Unusable>, Failure> {
         let authority = self.after()?;
         Ok(self.revoked.unusable(&authority, key, Timestamp::now()))
     }
 
-    /// The policy after the edit.
+    /// Returns the policy after the edit.
     fn after(&self) -> Result<Authority, Failure> {
         let folder = Folder {
             root: self.before.root.clone(),
@@ -301,7 +302,8 @@ impl PolicyEdit {
         })
     }
 
-    /// Raises the serial above the newest commit's, once for all edits until the next commit.
+    /// Raises the serial to one more than the newest commit's, unless an earlier edit since that commit has
+    /// already done so.
     fn raise_serial(&mut self) -> Result<(), Failure> {
         let Some(committed) = &self.committed else {
             return Ok(());
@@ -316,7 +318,8 @@ impl PolicyEdit {
             .map_err(|error| by_hand(&error, &format!("set `serial: {text}` in spec")))
     }
 
-    /// Proves the result and writes it. `what` is the edit in a few words, the commit's subject.
+    /// Proves that the result is valid and writes it. `what` describes the edit in a few words, which become
+    /// the commit's subject.
     pub(in crate::cli) fn finish(mut self, what: &str) -> Result<Edited, Failure> {
         self.raise_serial()?;
         let (authority, check) = self.prove(what)?;
@@ -324,7 +327,7 @@ impl PolicyEdit {
         Ok(self.edited(files, what, authority, check))
     }
 
-    /// Proves that the result is valid, can be met, and adds only keys that could sign.
+    /// Proves that the result is valid, can be met, and adds only keys that can sign.
     pub(in crate::cli) fn prove(&self, what: &str) -> Result<(Authority, Satisfiability), Failure> {
         let authority = self.after()?;
         for key in &self.added {
@@ -335,8 +338,8 @@ impl PolicyEdit {
         let now = Timestamp::now();
         let check = self.revoked.check(&authority, now);
         if !check.unsatisfiable.is_empty() {
-            // Revocations may already have left too few people. An edit that comes nearer to a policy that
-            // can be met is allowed then.
+            // Revocations may already have left too few people. Then an edit is allowed if the policy lacks
+            // less than before.
             let before = self.before.authority(now);
             let before = before.map(|before| self.revoked.check(&before, now).unsatisfiable);
             if !before.is_ok_and(|before| is_nearer(&before, &check.unsatisfiable)) {

@@ -1,5 +1,5 @@
-//! The revocations that are in force as far as this clone knows. They aren't in `trust/`, but revoke keys of
-//! it.
+//! The revocations by `revoke/` tags, as far as this clone knows them. They aren't in `trust/`, but revoke
+//! keys that are.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub(super) struct Revocations {
 
 impl Revocations {
     /// Finds the revocations that count for the newest commit here, and for the server's branch as of the
-    /// last fetch. If git knows no introduction, each of the two is taken as accepted.
+    /// last fetch. Without `plumb.introduction`, both commits are assumed to be accepted.
     pub(super) fn of(folder: &Folder, now: Timestamp) -> Self {
         let mut found = Self::read(folder, now).unwrap_or_default();
         found.names = found.since.keys().cloned().collect();
@@ -71,7 +71,7 @@ impl Revocations {
         Some(all)
     }
 
-    /// The revoked keys and subkeys.
+    /// Returns the revoked keys and subkeys.
     pub(super) fn names(&self) -> &[KeyName] {
         &self.names
     }
@@ -84,7 +84,7 @@ impl Revocations {
             .map(|(_, since)| *since)
     }
 
-    /// Returns why a key could make no signature that counts now, or `None` if it could.
+    /// Returns the reason if a key can't make signatures that count now, or `None` if it can.
     pub(super) fn unusable(
         &self,
         authority: &Authority,
@@ -96,7 +96,7 @@ impl Revocations {
             .or_else(|| authority.unusable(key, now))
     }
 
-    /// The revocations that lack signatures.
+    /// Returns the revocations that lack signatures.
     pub(super) fn begun(&self) -> impl Iterator<Item = &RevocationBegun> {
         self.begun.values()
     }
@@ -125,13 +125,14 @@ impl Revocations {
         self.begun.values().map(text).collect()
     }
 
-    /// Checks if a policy can be met without the revoked keys.
+    /// Checks whether a policy can be met without the revoked keys.
     pub(super) fn check(&self, authority: &Authority, at: Timestamp) -> Satisfiability {
         authority.check_without(&self.names, at)
     }
 }
 
-/// Lists the tags that began a revocation: each with its signer and date, and if the signing key is revoked.
+/// Lists the signers of revocation tags, each with the tag's name and date, and marks those whose own key is
+/// revoked.
 pub(super) fn signers(signers: &[Signer], is_revoked: impl Fn(&KeyName) -> bool) -> String {
     let text = |signer: &Signer| {
         let tag = match &signer.by {
@@ -148,13 +149,13 @@ pub(super) fn signers(signers: &[Signer], is_revoked: impl Fn(&KeyName) -> bool)
     signers.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// Describes a revocation in the words of verdicts.
+/// Describes a revocation in the same words as verdicts do.
 pub(super) fn describe(since: Timestamp) -> String {
     format!("revoked by a revoke/ tag since {since}")
 }
 
-/// True if a policy that can't be met is nearer to it than before: nothing lacks more, and something lacks less.
-/// A policy with too few people left is mended person by person.
+/// True if a policy that can't be met lacks fewer signers than before: nothing lacks more, and something
+/// lacks less. So a policy with too few people can be repaired one person at a time.
 pub(super) fn is_nearer(before: &[Unsatisfiable], now: &[Unsatisfiable]) -> bool {
     let mut gained = before.len() > now.len();
     for lacking in now {

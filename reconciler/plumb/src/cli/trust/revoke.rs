@@ -65,7 +65,7 @@ pub(super) struct Revoke {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UnmetNeed {
-    /// The rule, or the emergency.
+    /// The rule or the emergency.
     rule: NeedOrigin,
     from: String,
     count: u32,
@@ -95,23 +95,23 @@ struct RevokeResult {
     tag: String,
     commit: String,
     signer: String,
-    /// The people who have created such a tag that counts.
+    /// The people who have created a tag that counts for this revocation.
     revokers: BTreeSet<String>,
-    /// The signatures that are still missing before it acts.
+    /// The signatures that are still missing before the revocation takes effect.
     missing: Vec<GroupNeed>,
-    /// Earlier tags that count together with it.
+    /// Earlier tags that count together with the new tag.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     earlier: Vec<Signer>,
     /// The earlier tags in words.
     #[serde(skip)]
     earlier_text: String,
-    /// Rules that nobody can meet any more once it acts.
+    /// Rules that nobody can meet any more when the revocation takes effect.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lacking: Vec<UnmetNeed>,
     /// The commands that revoke the key on the controller's machine.
     at_once: Vec<String>,
     push: String,
-    /// The command that takes the key out of the policy afterwards; empty if too few people are left for
+    /// The command that removes the key from the policy afterwards; empty if too few people are left for
     /// that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     afterwards: Vec<String>,
@@ -187,7 +187,7 @@ impl Revoke {
         Ok(Exit::OK)
     }
 
-    /// Creates the tag and returns its signer. A tag that would count for nothing is deleted.
+    /// Creates the tag and returns its signer. Deletes the tag again if it can't count.
     fn sign(
         &self,
         git: &Git,
@@ -223,7 +223,7 @@ impl Revoke {
         )))
     }
 
-    /// The tag's name.
+    /// Returns the tag's name.
     fn tag(
         &self,
         git: &Git,
@@ -246,11 +246,12 @@ impl Revoke {
                     .hint("push the tag so that it acts, or create another one with --id"),
             );
         }
-        // Anybody can predict the name, and a pushed tag stays.
+        // The name is predictable, so somebody else may have pushed a tag with it, and pushed tags can't be
+        // removed.
         git.free_tag(&tag)
     }
 
-    /// Returns the newest accepted commit: a tag on any other has no effect yet.
+    /// Returns the newest accepted commit. A tag on a commit that isn't accepted has no effect yet.
     fn accepted(&self, repository: &Repository) -> Result<Oid, Failure> {
         if let Some(on) = &self.on {
             return Ok(repository.resolve(on)?);
@@ -371,7 +372,7 @@ impl RevokeResult {
     }
 }
 
-/// Returns the needs that this revocation makes impossible to meet.
+/// Returns the needs that nobody could meet after this revocation.
 fn lacking(
     authority: &Authority,
     already: &[KeyName],
@@ -399,12 +400,12 @@ fn lacking(
     .collect()
 }
 
-/// True if the people who are left can't change `trust/`.
+/// True if too few people are left to change `trust/`.
 fn too_few(changers: &[GroupNeed]) -> bool {
     changers.iter().any(GroupNeed::lacks_members)
 }
 
-/// The error for a revocation that would leave a rule that nobody can meet.
+/// Returns the error for a revocation after which nobody could meet some rule.
 fn refused(
     authority: &Authority,
     key: &KeyName,
@@ -429,7 +430,7 @@ fn refused(
     }))
 }
 
-/// The command that takes a key out of the policy.
+/// Returns the command that removes a key from the policy.
 fn afterwards(authority: &Authority, key: &KeyName) -> Option<String> {
     let name = owner(&authority.policy, key)?;
     let mut identities = authority.policy.identities.iter();
@@ -441,7 +442,7 @@ fn afterwards(authority: &Authority, key: &KeyName) -> Option<String> {
     })
 }
 
-/// Adds a hint with the commands that work without a tag.
+/// Adds a hint with the commands that revoke the key on the controller, without a tag.
 fn with_local_hint(failure: Failure, key: &KeyName) -> Failure {
     failure.hint(format!(
         "if the key was stolen, don't wait: run this on the controller's machine; it takes effect at once and needs nobody else: {}",
@@ -449,7 +450,7 @@ fn with_local_hint(failure: Failure, key: &KeyName) -> Failure {
     ))
 }
 
-/// The commands that make a controller ignore a key at once.
+/// Returns the commands that make a controller ignore a key at once.
 fn at_once(key: &KeyName) -> Vec<String> {
     vec![
         "sudo mkdir -p /etc/plumb/revoked.d".to_owned(),
@@ -458,11 +459,12 @@ fn at_once(key: &KeyName) -> Vec<String> {
     ]
 }
 
-/// The number of spellings of a fingerprint that are tried.
+/// Maximum number of spellings of a fingerprint that are tried.
 const SPELLINGS: u32 = 64;
 
-/// Spells a fingerprint as a folder of tags. If somebody has created a tag named like the folder, git creates
-/// no tags in it, so other letter cases are tried. Whoever has the key may well have pushed such a tag.
+/// Returns a spelling of a fingerprint below which git can create tags. If a tag is named exactly
+/// `revoke/FINGERPRINT`, git can't create tags below it, so this tries other letter cases. A thief who has
+/// the key may have pushed such a tag on purpose.
 fn free_folder(git: &Git, hex: &str) -> Result<String, Failure> {
     let listed = git.ask(&["for-each-ref", "--format=%(refname)", "refs/tags/revoke"])?;
     let taken = |name: &str| {
@@ -494,7 +496,7 @@ fn has_key(authority: &Authority, key: &KeyName) -> bool {
     keys.any(|own| own.name == *key || authority.is_part_of(key, &own.name))
 }
 
-/// The policy of a commit, which must have one.
+/// Returns the policy of a commit. Fails if the commit has none.
 fn authority_of(repository: &Repository, commit: &Oid) -> Result<Authority, Failure> {
     verdict::authority(repository, commit).map_err(|diagnostics| {
         Failure::new(format!("{} has no valid {POLICY_PATH}", commit.short()))
@@ -502,7 +504,7 @@ fn authority_of(repository: &Repository, commit: &Oid) -> Result<Authority, Fail
     })
 }
 
-/// The identity that signed a tag, if it is in a group.
+/// Returns the identity that signed a tag. Fails if the identity is in no group.
 fn signer(repository: &Repository, authority: &Authority, tag: &str) -> Result<String, String> {
     let name = format!("refs/tags/{tag}");
     let id = repository

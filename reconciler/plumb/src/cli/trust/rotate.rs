@@ -82,7 +82,7 @@ impl Rotate {
             }
             (Some(old), format!("Another key of {name}"))
         };
-        // A refreshed copy that is revoked or expired is accepted: others must learn of that.
+        // Accept a refreshed copy that is revoked or expired: others must learn of that.
         let unusable = edit.unusable(&key.name)?;
         let rotated = RotateResult {
             identity: name.clone(),
@@ -124,7 +124,7 @@ impl Rotate {
         Ok(Exit::OK)
     }
 
-    /// Refuses a copy of a certificate that has lost something, or that adds nothing.
+    /// Refuses a copy of a certificate that lacks something of the present one, or that adds nothing.
     fn refuse_useless_copy(&self, edit: &PolicyEdit, key: &PublicKey) -> Result<(), Failure> {
         if self.old.is_some() || self.valid_before.is_some() {
             return Err(Failure::new(format!(
@@ -157,7 +157,7 @@ impl Rotate {
         Ok(())
     }
 
-    /// The old key, which needs a name if there are several.
+    /// Returns the old key. Fails if the person has several keys and the user named none.
     fn old(&self, identity: &Identity) -> Result<KeyName, Failure> {
         match (&self.old, identity.keys.as_slice()) {
             (Some(text), _) => key_of(identity, text),

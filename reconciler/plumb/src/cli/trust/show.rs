@@ -69,7 +69,7 @@ fn keys_with(authority: &Authority, revoked: &Revocations) -> BTreeMap<String, T
         .collect()
 }
 
-/// Describes a key with its file and its end.
+/// Describes a key with its file and the time at which it ends.
 fn describe_key(
     key: &PolicyKey,
     folder: &Folder,

@@ -1,4 +1,4 @@
-//! Finds errors of a valid policy, and settings that are probably not meant.
+//! Finds errors in a policy that can be parsed, and settings that are probably mistakes.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,15 @@ use super::super::revocations::{self, Revocations};
 use crate::output::one_of;
 use crate::workspace::describe_unsatisfiable;
 
-/// Warn of a key that ends within this time.
+/// A key that ends within this time gets a warning.
 const EXPIRY_NOTICE: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Warn of a policy that can't be met any more within this time.
+/// A warning is given if the policy can't be met any more at some moment within this time.
 const FORECAST: SignedDuration = SignedDuration::from_hours(365 * 24);
-/// The largest number of paths that are named.
+/// Maximum number of paths that are named.
 const NAMED: usize = 5;
 
-/// True if `trust/` differs between a commit and another, or the working tree.
+/// True if `trust/` differs between a commit and `other`, which is another commit or, if `None`, the working
+/// tree.
 fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
     let git = folder.git();
     let mut changed = vec!["diff", "--name-only", commit];
@@ -38,7 +39,7 @@ fn differs(folder: &Folder, commit: &str, other: Option<&str>) -> bool {
     git.try_ask(&changed).is_some() || other.is_none() && git.try_ask(&untracked).is_some()
 }
 
-/// Describes what nobody can do any more if a rule, or an emergency, lacks people.
+/// Describes what nobody can do any more if too few people are left for a rule or an emergency.
 fn no_longer(rule: &NeedOrigin) -> String {
     match rule {
         NeedOrigin::Emergency => "nobody could declare an emergency any more".to_owned(),
@@ -117,12 +118,12 @@ impl Findings {
         }
     }
 
-    /// Finds what a verification of a commit of the working tree would reject.
+    /// Finds the errors for which a commit of the working tree would be rejected.
     fn against_the_newest_commit(&mut self, folder: &Folder, authority: &Authority) {
         let Some(newest) = folder.committed() else {
             return;
         };
-        // If the newest commit is itself rejected for its serial, the next one must mend it.
+        // If the newest commit is itself rejected for its serial, the next commit must fix the serial.
         let refused = |before: &Authority| {
             newest.policy.serial <= before.policy.serial && differs(folder, "HEAD^", Some("HEAD"))
         };

@@ -10,10 +10,11 @@ use crate::cli::init::founders::{Founder, first_policy, word};
 use crate::cli::init::new_policy::NewPolicy;
 use crate::public_key::PublicKey;
 
-/// The largest offset ahead of UTC. A time without a zone is in the reader's own, which may be any.
+/// Maximum offset of a time zone ahead of UTC. A time without a zone is in the time zone of whoever reads the
+/// file, which may be any.
 const FARTHEST_AHEAD: SignedDuration = SignedDuration::from_hours(14);
 
-/// True if the first line with content is one of `allowed_signers`.
+/// True if the first line with content has the form of a line of `allowed_signers`.
 pub(super) fn looks_like(text: &str) -> bool {
     lines(text).next().is_some_and(|(_, line)| {
         SignerLine::parse(line).is_ok_and(|line| PublicKey::read(line.key.as_bytes(), "").is_ok())
@@ -21,7 +22,7 @@ pub(super) fn looks_like(text: &str) -> bool {
 }
 
 /// Imports the file into a policy with everybody in one group. The file doesn't say who may change the policy
-/// itself, so two people must sign that if there are two.
+/// itself. So a change of the policy needs two signatures if there are two people.
 pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
     let (mut people, mut notes) = (People::default(), Vec::new());
     let mut names = IdentityNames::default();
@@ -43,7 +44,7 @@ pub(super) fn read(text: &str) -> (NewPolicy, Vec<Note>) {
     (new, notes)
 }
 
-/// Describes the rules that the imported policy makes up, because such a file has none.
+/// Describes the rules that the import adds, because an `allowed_signers` file has no rules.
 pub(super) fn rules(new: &NewPolicy) -> Option<Note> {
     (new.identities.len() > 1).then(|| {
         Note::without_line(
@@ -144,8 +145,8 @@ fn closing_quote(text: &str) -> Option<usize> {
         .map(|(at, _)| at)
 }
 
-/// Adds a line's key to its person, or returns why not. Differences that don't prevent the import become
-/// notes.
+/// Adds the key of a line to its person, or returns the reason why the line can't be imported. Differences
+/// that don't prevent the import become notes.
 fn import_line(
     line: &str,
     at: usize,
@@ -217,8 +218,8 @@ fn import_line(
     people.add(&name, key, end)
 }
 
-/// The names that principals get in the policy, by principal. Two principals are two people, however alike
-/// their names are: if they shared an identity, one could sign for both.
+/// The identity name in the policy of each principal. Different principals are always different people, even
+/// if their names look alike: if they shared an identity, one could sign for the other.
 #[derive(Default)]
 struct IdentityNames(BTreeMap<String, String>);
 
@@ -233,7 +234,7 @@ impl IdentityNames {
             .or_insert_with(|| name.to_owned());
     }
 
-    /// Finds the principal that has a name.
+    /// Finds the principal that has an identity name.
     fn holder(&self, name: &str) -> Option<&String> {
         self.0
             .iter()
@@ -241,7 +242,8 @@ impl IdentityNames {
             .map(|(principal, _)| principal)
     }
 
-    /// Finds a free name, with a number if this one is taken. Also returns the principal that has this one.
+    /// Returns an unused identity name: `name`, or `name` with a number if another principal has it. Also
+    /// returns that principal.
     fn free(&self, name: &str) -> (String, Option<String>) {
         let Some(other) = self.holder(name) else {
             return (name.to_owned(), None);
@@ -256,7 +258,8 @@ impl IdentityNames {
     }
 }
 
-/// Returns the name of the key's owner, the first principal, who must be one person.
+/// Returns the identity name of the key's owner. The owner is the first principal, which must name one
+/// person.
 fn principal(
     list: &str,
     at: usize,

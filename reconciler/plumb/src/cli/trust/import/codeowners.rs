@@ -1,8 +1,8 @@
 //! Imports CODEOWNERS in GitHub's form: patterns of paths with their owners.
 //!
-//! In CODEOWNERS only the last line that matches a path counts; here every rule that matches must be met. So
-//! where lines with different owners overlap, the imported policy asks for more than the file, and a note
-//! says so. It never asks for less.
+//! In CODEOWNERS only the last line that matches a path counts; in a policy every rule that matches must be
+//! met. So where lines with different owners overlap, the imported policy requires more than the file, and a
+//! note says so. It never requires less.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::cli::init::new_policy::Rule;
 use crate::report::Failure;
 use crate::yaml_edit::{EditError, PathStep, Yaml, scalar};
 
-/// Adds the file's rules to a policy's text, which fails if the text's layout isn't understood. Also returns
-/// notes on the differences.
+/// Adds the file's rules to a policy's text. Also returns notes on the differences. Fails if the text's
+/// layout isn't understood.
 pub(super) fn read(
     text: &str,
     policy: &Policy,
@@ -169,7 +169,8 @@ fn split(line: &str) -> (String, &str) {
     (pattern, "")
 }
 
-/// Translates a pattern. If it matches a folder, it owns everything in the folder, in CODEOWNERS and here.
+/// Translates a pattern of CODEOWNERS into a pattern of a policy. In both, a pattern that matches a folder
+/// covers everything in the folder.
 fn pattern(written: &str) -> Result<String, String> {
     if let Some(c) = written
         .chars()
@@ -195,8 +196,8 @@ fn pattern(written: &str) -> Result<String, String> {
     Ok(made)
 }
 
-/// Resolves an owner to identities, and returns a note if it is a team, which is taken for the group of that
-/// name.
+/// Resolves an owner to identities. A team is resolved to the policy's group of the same name, and a note
+/// about that is returned too.
 fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<String>), String> {
     if owner.contains(',') {
         return Err("owners are separated by spaces".to_owned());
@@ -227,8 +228,8 @@ fn identities(owner: &str, policy: &Policy) -> Result<(Vec<String>, Option<Strin
         .ok_or_else(|| format!("the policy has no identity {name}"))
 }
 
-/// Notes the lines that overlap with earlier ones of other owners: in CODEOWNERS the last one counts alone,
-/// here both must be met.
+/// Adds a note for each line that overlaps with an earlier line of other owners. In CODEOWNERS only the last
+/// of them counts; in the policy both must be met.
 fn overlaps(lines: &[OwnerLine], notes: &mut Vec<Note>) {
     for (at, line) in lines.iter().enumerate() {
         let earlier = lines[..at].iter().filter(|other| {
@@ -321,8 +322,8 @@ impl Groups<'_> {
     }
 }
 
-/// Returns the rule for `trust/**` that adds the needs of the new rules, if the policy doesn't have them
-/// there.
+/// Returns a rule for `trust/**` with the needs of the new rules, unless the policy has these needs there
+/// already.
 fn trust_rule(policy: &Policy, groups: &Groups<'_>, rules: &[Rule]) -> Option<Rule> {
     let owns_trust = |rule: &&Rule| {
         rule.paths

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// A remark on something in the file that is different here, or has no equivalent.
+/// A remark on something in the file that is different in a policy, or has no equivalent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Note {
     /// The line, from 1.

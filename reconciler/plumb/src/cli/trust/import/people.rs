@@ -7,7 +7,7 @@ use plumb_trust::policy::BindRef;
 use crate::cli::init::new_policy::{NewPolicy, Person, Rule};
 use crate::public_key::PublicKey;
 
-/// Returns why a key couldn't sign anything that counts under a policy's default settings.
+/// Returns the reason if a key can't make signatures that count under a policy's default settings.
 pub(super) fn unusable(key: &PublicKey, at: Timestamp) -> Option<String> {
     let name = || "somebody".to_owned();
     let alone = NewPolicy {
@@ -31,7 +31,7 @@ pub(super) fn unusable(key: &PublicKey, at: Timestamp) -> Option<String> {
     }
 }
 
-/// People by name; a second key of a name is another key of that person.
+/// The imported people. Keys under the same name belong to the same person.
 #[derive(Default)]
 pub(super) struct People(pub(super) Vec<Person>);
 

@@ -69,9 +69,9 @@ impl Authorization {
 
 /// Imports the file into a policy.
 ///
-/// In sequoia-git a commit needs one signer with `sign_commit`, and a change of the policy one with
-/// `add_user` or `retire_user`, depending on the change. Here all changes of `trust/` need the same: somebody
-/// who may add and somebody who may retire (one person with both rights is both).
+/// In sequoia-git a commit needs one signer with `sign_commit`. A change of the policy needs one with
+/// `add_user` or `retire_user`, depending on the change. In the imported policy, every change of `trust/`
+/// needs a signer who may add and a signer who may retire. Somebody with both rights counts as both.
 pub(super) fn read(text: &str) -> Result<(NewPolicy, Vec<Note>), Failure> {
     let document: SqGitPolicy =
         toml::from_str(text).or_fail(|| "cannot read it as a sequoia-git policy".to_owned())?;
