@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_only_name;
 use super::field::Manage;
 use super::text_source::TextSource;
-use super::zram::check_only_name;
 use crate::address::AnyAddress;
 
 /// An Alertmanager. A host can have one; its name is `main`. It expands to the package

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_only_name;
 use super::field::Manage;
-use super::zram::check_only_name;
 use crate::address::AnyAddress;
 
 /// The machine's own host name: `hostname` in the Host's spec, or else the Host's name. A host can have one;

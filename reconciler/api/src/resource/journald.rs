@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_file_stem;
 use super::field::Manage;
-use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 use crate::period::Period;
 use crate::size::Size;

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_file_stem;
 use super::contract::Problem;
 use super::field::Manage;
-use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 
 /// The SSH host keys that every user of the host trusts: the pinned keys of all hosts of the fleet. Each key

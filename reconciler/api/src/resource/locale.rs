@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_only_name;
 use super::contract::Problem;
 use super::field::Manage;
-use super::zram::check_only_name;
 use crate::address::AnyAddress;
 
 /// The language, time zone and keyboard of the system. A host can have one; its name is `system`. Plumb

@@ -11,6 +11,7 @@ mod authorized_keys;
 mod check;
 mod command;
 mod composite;
+mod composite_name;
 mod container;
 mod contract;
 mod coupling;

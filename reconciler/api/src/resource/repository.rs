@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_file_stem;
 use super::contract::Problem;
 use super::field::Manage;
 use super::text_source::TextSource;
-use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 
 /// A source of packages. It expands to `/etc/apt/sources.list.d/NAME.sources`, with `key` also to

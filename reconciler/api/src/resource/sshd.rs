@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_file_stem;
 use super::contract::Problem;
 use super::field::Manage;
 use super::setting::Setting;
-use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 
 /// The configuration of the SSH server. It expands to the drop-in `/etc/ssh/sshd_config.d/10-plumb-NAME.conf`

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_file_stem;
 use super::contract::Problem;
 use super::field::Manage;
 use crate::address::AnyAddress;
@@ -63,15 +64,5 @@ impl Composite for TmpfilesSpec {
 
     fn manage(&self) -> Manage {
         self.manage
-    }
-}
-
-/// Checks a name that becomes a file's name without its suffix, and a part of a command's name.
-pub(super) fn check_file_stem(name: &str) -> Result<(), String> {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
-    if name.len() <= 80 && name.bytes().all(good) {
-        Ok(())
-    } else {
-        Err("a name is letters, digits, `_` and `-`, 80 at most".to_owned())
     }
 }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_file_stem;
 use super::contract::Problem;
 use super::field::Manage;
-use super::tmpfiles::check_file_stem;
 use crate::address::AnyAddress;
 
 /// Rules for devices. They expand to the file `/etc/udev/rules.d/90-NAME.rules`, and to commands that make

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::composite::Composite;
+use super::composite_name::check_only_name;
 use super::contract::Problem;
 use super::field::Manage;
 use crate::address::AnyAddress;
@@ -73,14 +74,5 @@ impl Composite for ZramSpec {
 
     fn manage(&self) -> Manage {
         self.manage
-    }
-}
-
-/// Checks the name of a resource of a type that a host can have only once.
-pub(super) fn check_only_name(name: &str, only: &str) -> Result<(), String> {
-    if name == only {
-        Ok(())
-    } else {
-        Err(format!("a host has one of this type; name it `{only}`"))
     }
 }

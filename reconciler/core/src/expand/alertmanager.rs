@@ -26,11 +26,8 @@ fn parts(spec: &AlertmanagerSpec, context: &ExpandContext<'_>) -> Result<Vec<Par
         PACKAGE,
         &[format!("--web.listen-address={listen}")],
     );
-    let configuration = Part::new(Kind::File, CONFIGURATION)
+    let configuration = Part::root_file(CONFIGURATION)
         .source("content", &spec.config)
-        .field("owner", "root")
-        .field("group", "root")
-        .field("mode", "0644")
         .field("validate", vec!["amtool", "check-config", "%s"])
         .field("after", vec![format!("package:{PACKAGE}")]);
     let reload =

@@ -51,9 +51,5 @@ fn line(options: &[String], key: &str) -> String {
 }
 
 fn file(path: &str, text: String) -> Part {
-    Part::new(Kind::File, path)
-        .field("content", text)
-        .field("owner", "root")
-        .field("group", "root")
-        .field("mode", "0644")
+    Part::root_file(path).field("content", text)
 }

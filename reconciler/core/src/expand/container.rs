@@ -29,11 +29,8 @@ pub(super) fn expand(
 fn parts(name: &str, spec: &ContainerSpec) -> Vec<Part> {
     let path = format!("/etc/containers/systemd/{name}.container");
     let reload = format!("container-{name}-reload");
-    let quadlet = Part::new(Kind::File, &path)
+    let quadlet = Part::root_file(&path)
         .field("content", content(name, spec))
-        .field("owner", "root")
-        .field("group", "root")
-        .field("mode", "0644")
         .field("after", vec!["package:podman"]);
     // systemd generates the service of a quadlet at `daemon-reload`.
     let command = Part::new(Kind::Command, &reload)

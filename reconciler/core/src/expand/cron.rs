@@ -1,6 +1,5 @@
 //! `cron`: expands into one file in `/etc/cron.d`.
 
-use plumb_api::Kind;
 use plumb_api::resource::CronSpec;
 
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
@@ -18,11 +17,7 @@ fn part(name: &str, spec: &CronSpec) -> Part {
         spec.user,
         words.join(" ")
     );
-    Part::new(Kind::File, format!("/etc/cron.d/{name}"))
-        .field("content", text)
-        .field("owner", "root")
-        .field("group", "root")
-        .field("mode", "0644")
+    Part::root_file(format!("/etc/cron.d/{name}")).field("content", text)
 }
 
 /// Quotes a word for the shell and for cron, where an unescaped `%` ends the command.

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use plumb_api::Kind;
 use plumb_api::resource::EnvironmentSpec;
 
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
@@ -19,13 +18,7 @@ pub(super) fn expand(
         let _ = writeln!(systemd, "{name}={}", for_systemd(value));
         let _ = writeln!(shell, "export {name}={}", for_shell(value));
     }
-    let file = |path: &str, text: &str| {
-        Part::new(Kind::File, path)
-            .field("content", text)
-            .field("owner", "root")
-            .field("group", "root")
-            .field("mode", "0644")
-    };
+    let file = |path: &str, text: &str| Part::root_file(path).field("content", text);
     each(all, |_| {
         vec![
             file("/etc/environment.d/90-plumb.conf", &systemd),

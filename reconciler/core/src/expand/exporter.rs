@@ -37,11 +37,8 @@ pub(super) fn daemon(package: &str, service: &str, arguments: &[String]) -> Vec<
     let text = format!("# Written by plumb.\nARGS=\"{}\"\n", arguments.join(" "));
     vec![
         Part::new(Kind::Package, package),
-        Part::new(Kind::File, &path)
+        Part::root_file(&path)
             .field("content", text)
-            .field("owner", "root")
-            .field("group", "root")
-            .field("mode", "0644")
             .field("after", vec![format!("package:{package}")]),
         Part::new(Kind::Service, service)
             .field("state", "started")

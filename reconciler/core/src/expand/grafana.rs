@@ -71,10 +71,7 @@ fn parts(spec: &GrafanaSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>, P
 }
 
 fn file(path: &str, content: serde_json::Value) -> Part {
-    Part::new(Kind::File, path)
+    Part::root_file(path)
         .field("content", content)
-        .field("owner", "root")
-        .field("group", "root")
-        .field("mode", "0644")
         .field("after", vec!["package:grafana"])
 }

@@ -12,13 +12,7 @@ pub(super) fn expand(
     context: &ExpandContext<'_>,
 ) -> Vec<Outcome> {
     let hostname = context.hostname();
-    let file = |path: &str, text: String| {
-        Part::new(Kind::File, path)
-            .field("content", text)
-            .field("owner", "root")
-            .field("group", "root")
-            .field("mode", "0644")
-    };
+    let file = |path: &str, text: String| Part::root_file(path).field("content", text);
     each(all, |_| {
         vec![
             file("/etc/hostname", format!("{hostname}\n")),

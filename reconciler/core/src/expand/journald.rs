@@ -18,11 +18,7 @@ pub(super) fn expand(
         .map(|one| format!("file:{}", path(one.name)))
         .collect();
     each(all, |one| {
-        let file = Part::new(Kind::File, path(one.name))
-            .field("content", content(one.spec))
-            .field("owner", "root")
-            .field("group", "root")
-            .field("mode", "0644");
+        let file = Part::root_file(path(one.name)).field("content", content(one.spec));
         let service =
             Part::new(Kind::Service, "systemd-journald").field("restartOn", inputs.clone());
         vec![file, service]

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use plumb_api::Kind;
 use plumb_api::resource::KnownHostsSpec;
 
 use super::context::FleetHost;
@@ -28,13 +27,7 @@ pub(super) fn expand(
         let _ = writeln!(text, "{line}");
     }
     each(all, |_| {
-        vec![
-            Part::new(Kind::File, "/etc/ssh/ssh_known_hosts")
-                .field("content", text.clone())
-                .field("owner", "root")
-                .field("group", "root")
-                .field("mode", "0644"),
-        ]
+        vec![Part::root_file("/etc/ssh/ssh_known_hosts").field("content", text.clone())]
     })
 }
 

@@ -61,9 +61,5 @@ fn generated(names: &[String]) -> [Part; 3] {
 }
 
 fn file(path: &str, text: String) -> Part {
-    Part::new(Kind::File, path)
-        .field("content", text)
-        .field("owner", "root")
-        .field("group", "root")
-        .field("mode", "0644")
+    Part::root_file(path).field("content", text)
 }

@@ -25,6 +25,14 @@ impl Part {
         }
     }
 
+    /// Creates a file that root owns and everybody may read, without its content.
+    pub(super) fn root_file(path: impl Into<String>) -> Self {
+        Self::new(Kind::File, path)
+            .field("owner", "root")
+            .field("group", "root")
+            .field("mode", "0644")
+    }
+
     /// Adds a field with its value in the form of a manifest. A string as `content` is a literal text.
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<Json>) -> Self {
         self.fields.push((name, value.into()));

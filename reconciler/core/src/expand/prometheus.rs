@@ -46,7 +46,7 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
         let name = rule.rsplit('/').next().unwrap_or(rule);
         let path = format!("/etc/prometheus/rules/{name}");
         files.push(
-            file(&path)
+            Part::root_file(&path)
                 .field("content", json!({"file": rule}))
                 .field("validate", vec!["promtool", "check", "rules", "%s"]),
         );
@@ -54,7 +54,7 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
     }
     for (name, job) in &jobs {
         let list = serde_json::to_string_pretty(&job.targets).unwrap_or_default();
-        files.push(file(&targets(name)).field("content", format!("{list}\n")));
+        files.push(Part::root_file(targets(name)).field("content", format!("{list}\n")));
     }
     let after: Vec<String> = inputs
         .iter()
@@ -63,7 +63,7 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
         .chain([format!("package:{PACKAGE}")])
         .collect();
     files.push(
-        file(CONFIGURATION)
+        Part::root_file(CONFIGURATION)
             .field("content", content(spec, &jobs, &alertmanagers))
             .field("validate", vec!["promtool", "check", "config", "%s"])
             .field("after", after),
@@ -169,11 +169,4 @@ fn seconds(period: Period) -> String {
         "{}s",
         period.duration().max(Duration::from_secs(1)).as_secs()
     )
-}
-
-fn file(path: &str) -> Part {
-    Part::new(Kind::File, path)
-        .field("owner", "root")
-        .field("group", "root")
-        .field("mode", "0644")
 }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use plumb_api::Kind;
 use plumb_api::resource::{Pin, RepositorySpec};
 
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
@@ -30,17 +29,17 @@ fn parts(name: &str, spec: &RepositorySpec) -> Vec<Part> {
     let mut parts = Vec::new();
     if let Some(key) = &spec.key {
         line("Signed-By", std::slice::from_ref(&key_path));
-        parts.push(file(&key_path).source("content", key));
+        parts.push(Part::root_file(&key_path).source("content", key));
     }
     let source = format!("/etc/apt/sources.list.d/{name}.sources");
-    let mut part = file(&source).field("content", text);
+    let mut part = Part::root_file(&source).field("content", text);
     if spec.key.is_some() {
         part = part.field("after", vec![format!("file:{key_path}")]);
     }
     parts.push(part);
     if let (Some(pin), Some(origin)) = (&spec.pin, spec.origin()) {
         let path = format!("/etc/apt/preferences.d/{name}");
-        parts.push(file(&path).field("content", preferences(pin, origin)));
+        parts.push(Part::root_file(&path).field("content", preferences(pin, origin)));
     }
     parts
 }
@@ -55,11 +54,4 @@ fn preferences(pin: &Pin, origin: &str) -> String {
         "# Written by plumb.\nPackage: {packages}\nPin: origin \"{origin}\"\nPin-Priority: {}\n",
         pin.priority
     )
-}
-
-fn file(path: &str) -> Part {
-    Part::new(Kind::File, path)
-        .field("owner", "root")
-        .field("group", "root")
-        .field("mode", "0644")
 }

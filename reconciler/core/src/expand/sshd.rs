@@ -31,11 +31,8 @@ fn parts(name: &str, spec: &SshdSpec, context: &ExpandContext<'_>) -> Result<Vec
     }
     let addresses = context.addresses(&spec.on)?;
     let path = format!("/etc/ssh/sshd_config.d/10-plumb-{name}.conf");
-    let file = Part::new(Kind::File, &path)
+    let file = Part::root_file(&path)
         .field("content", content(spec, &addresses))
-        .field("owner", "root")
-        .field("group", "root")
-        .field("mode", "0644")
         .field("validate", vec!["/usr/sbin/sshd", "-t", "-f", "%s"]);
     let service = Part::new(Kind::Service, "ssh").field("reloadOn", vec![format!("file:{path}")]);
     let mut parts = vec![file, service];

@@ -12,14 +12,10 @@ pub(super) fn expand(
 ) -> Vec<Outcome> {
     each(all, |one| {
         let path = format!("/etc/tmpfiles.d/{}.conf", one.name);
-        let file = Part::new(Kind::File, &path)
-            .field(
-                "content",
-                format!("# Written by plumb.\n{}\n", one.spec.lines.join("\n")),
-            )
-            .field("owner", "root")
-            .field("group", "root")
-            .field("mode", "0644");
+        let file = Part::root_file(&path).field(
+            "content",
+            format!("# Written by plumb.\n{}\n", one.spec.lines.join("\n")),
+        );
         let create = Part::new(Kind::Command, format!("tmpfiles-{}", one.name))
             .field("run", vec!["/usr/bin/systemd-tmpfiles", "--create", &path])
             .field("refreshOn", vec![format!("file:{path}")]);

@@ -12,14 +12,10 @@ pub(super) fn expand(
 ) -> Vec<Outcome> {
     each(all, |one| {
         let path = format!("/etc/udev/rules.d/90-{}.rules", one.name);
-        let mut file = Part::new(Kind::File, &path)
-            .field(
-                "content",
-                format!("# Written by plumb.\n{}\n", one.spec.rules.join("\n")),
-            )
-            .field("owner", "root")
-            .field("group", "root")
-            .field("mode", "0644");
+        let mut file = Part::root_file(&path).field(
+            "content",
+            format!("# Written by plumb.\n{}\n", one.spec.rules.join("\n")),
+        );
         // `udevadm verify` came with systemd 254.
         if context.is_debian(13) {
             file = file.field("validate", vec!["udevadm", "verify", "%s"]);

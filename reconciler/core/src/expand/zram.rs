@@ -17,11 +17,8 @@ pub(super) fn expand(all: &[TypedResource<'_, ZramSpec>], _: &ExpandContext<'_>)
             let _ = writeln!(text, "ALGO={algorithm}");
         }
         let _ = writeln!(text, "PRIORITY={}", one.spec.priority.unwrap_or(100));
-        let file = Part::new(Kind::File, PATH)
+        let file = Part::root_file(PATH)
             .field("content", text)
-            .field("owner", "root")
-            .field("group", "root")
-            .field("mode", "0644")
             .field("after", vec!["package:zram-tools"]);
         let service = Part::new(Kind::Service, "zramswap")
             .field("state", "started")
