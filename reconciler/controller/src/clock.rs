@@ -15,27 +15,67 @@ pub(crate) struct LoopClock {
 
 impl LoopClock {
     pub(crate) fn new(wall: Arc<dyn Clock>) -> Self {
-        let anchor = (Instant::now(), wall.now());
-        Self { wall, anchor }
+        let (at, instant) = read(&*wall);
+        Self {
+            wall,
+            anchor: (instant, at),
+        }
     }
 
     /// Returns the current time, which is never earlier than a time that it returned before.
     pub(crate) fn now(&mut self) -> Timestamp {
-        let instant = Instant::now();
+        let (wall, instant) = read(&*self.wall);
         let (since, at) = self.anchor;
         let passed = at.saturating_add(instant - since).unwrap_or(at);
-        let now = self.wall.now().max(passed);
+        let now = wall.max(passed);
         self.anchor = (instant, now);
         now
     }
 }
 
+/// Reads the wall clock, and after it the monotonic clock. A thread that loses its processor between the two
+/// leaves the loop's clock late, which the next reading corrects. In the other order, the loop's clock would be
+/// ahead of the wall clock for ever, and an Alertmanager would see alerts that end in the future.
+fn read(wall: &dyn Clock) -> (Timestamp, Instant) {
+    let at = wall.now();
+    (at, Instant::now())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
     use super::*;
+
+    /// A wall clock whose first readings are slow: the thread sleeps before or after it reads the time.
+    struct Slow(AtomicU32);
+
+    impl Clock for Slow {
+        fn now(&self) -> Timestamp {
+            let reading = self.0.fetch_add(1, Ordering::Relaxed);
+            let nap = || std::thread::sleep(Duration::from_millis(20));
+            if reading == 1 {
+                nap();
+            }
+            let now = Timestamp::now();
+            if reading == 2 {
+                nap();
+            }
+            now
+        }
+    }
+
+    #[tokio::test]
+    async fn is_never_ahead_of_a_wall_clock_that_is_read_slowly() {
+        let wall = Arc::new(Slow(AtomicU32::new(0)));
+        let mut clock = LoopClock::new(wall);
+        for reading in 0..4 {
+            let now = clock.now();
+            assert!(now <= Timestamp::now(), "reading {reading}");
+        }
+    }
 
     struct Wall(Mutex<Timestamp>);
 

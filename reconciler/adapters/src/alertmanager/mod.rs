@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use backon::{ExponentialBuilder, Retryable as _};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use plumb_core::alert::Alert;
+use plumb_core::alert::{Alert, CLOCK_TOLERANCE};
 use plumb_core::ports::{AlertError, AlertSink, Posted};
 use reqwest::{Client, StatusCode, Url, header};
 
@@ -24,10 +24,6 @@ const BATCH: usize = 256;
 const BODY: usize = 512;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Maximum difference between the clocks that is ignored: `Date` has whole seconds, and a response takes
-/// time.
-const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 
 /// One Alertmanager. Each member of a cluster needs its own sink: behind a load balancer, alerts get lost.
 #[derive(Debug)]
@@ -142,7 +138,7 @@ impl Alertmanager {
         let Some(offset) = shown.map(|date| date.duration_since(now) - passed) else {
             return Ok(None);
         };
-        if (offset - expected).abs() > TOLERANCE {
+        if (offset - expected).abs() > CLOCK_TOLERANCE {
             *self.offset.lock().unwrap_or_else(PoisonError::into_inner) = offset;
             self.send_once(&shifted(batch, self.offset())).await?;
         }
@@ -228,9 +224,9 @@ impl AlertSink for Alertmanager {
     }
 }
 
-/// Returns the alerts with their times moved by `offset`, unless `offset` is within [`TOLERANCE`].
+/// Returns the alerts with their times moved by `offset`, unless `offset` is within [`CLOCK_TOLERANCE`].
 fn shifted(batch: &[Alert], offset: SignedDuration) -> Cow<'_, [Alert]> {
-    if offset.abs() <= TOLERANCE {
+    if offset.abs() <= CLOCK_TOLERANCE {
         return Cow::Borrowed(batch);
     }
     let moved = |at: Timestamp| at.saturating_add(offset).unwrap_or(at);

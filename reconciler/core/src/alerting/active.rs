@@ -11,7 +11,7 @@ use plumb_api::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{AlertScope, Firing, Labels};
-use crate::alert::Alert;
+use crate::alert::{Alert, CLOCK_TOLERANCE};
 
 /// Time for which Alertmanager treats an alert as firing if Plumb doesn't send it again.
 const HOLDS: SignedDuration = SignedDuration::from_mins(4);
@@ -184,12 +184,15 @@ impl ActiveAlerts {
         self.all
             .values()
             .map(|alert| {
-                let ends_at = alert.resolved_at.map_or(now + HOLDS, |at| at.min(now));
+                let starts_at = alert.starts_at.min(now);
+                // An Alertmanager refuses an alert that ends before it begins.
+                let ends_at = alert.resolved_at.map_or(now + HOLDS, |at| {
+                    (at.min(now) - CLOCK_TOLERANCE).max(starts_at)
+                });
                 Alert {
                     labels: alert.labels.clone(),
                     annotations: alert.annotations.clone(),
-                    // An Alertmanager refuses an alert that begins after its end.
-                    starts_at: alert.starts_at.min(now).min(ends_at),
+                    starts_at,
                     ends_at,
                     generator_url: generator_url.to_owned(),
                 }

@@ -286,7 +286,11 @@ fn active_alerts_keep_their_beginning_and_resolve_for_real() {
     for minute in 31..=46 {
         active.update(&scope(), Vec::new(), at(minute));
         let repeated = active.to_send("", at(minute));
-        assert_eq!(repeated[0].ends_at, at(31), "resolved for real");
+        let ends_at = at(31) - SignedDuration::from_secs(5);
+        assert_eq!(
+            repeated[0].ends_at, ends_at,
+            "in the past of a receiver whose clock is a little behind"
+        );
     }
     assert_eq!(active.expire(at(46)).len(), 0);
     assert_eq!(active.expire(at(47)).len(), 1);
@@ -321,5 +325,15 @@ fn alert_of_a_clock_that_was_ahead_begins_now() {
     );
     active.update(&scope(), Vec::new(), at(3));
     let alert = active.to_send("", at(3)).remove(0);
-    assert_eq!((alert.starts_at, alert.ends_at), (at(1), at(3)));
+    let ends_at = at(3) - SignedDuration::from_secs(5);
+    assert_eq!((alert.starts_at, alert.ends_at), (at(1), ends_at));
+}
+
+#[test]
+fn alert_that_is_resolved_at_once_does_not_end_before_it_begins() {
+    let mut active = ActiveAlerts::default();
+    active.update(&scope(), drifted("a"), at(1));
+    active.update(&scope(), Vec::new(), at(1));
+    let alert = active.to_send("", at(2)).remove(0);
+    assert_eq!((alert.starts_at, alert.ends_at), (at(1), at(1)));
 }
