@@ -10,6 +10,7 @@ mod apt_install;
 mod apt_update;
 mod at_path;
 mod bus;
+mod certificate;
 mod check;
 mod command;
 mod context;

@@ -8,6 +8,8 @@
 
 mod alertmanager;
 mod authorized_keys;
+mod backup;
+mod certificate;
 mod check;
 mod command;
 mod composite;
@@ -15,6 +17,7 @@ mod composite_name;
 mod container;
 mod contract;
 mod coupling;
+mod credentials;
 mod cron;
 mod directory;
 mod environment;
@@ -53,12 +56,19 @@ use serde::{Deserialize, Serialize};
 
 pub use alertmanager::AlertmanagerSpec;
 pub use authorized_keys::{AuthorizedKey, AuthorizedKeysSpec};
-pub use check::{CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port};
+pub use backup::{BackupKeep, BackupSpec, BackupTool, BackupVerify};
+pub use certificate::{
+    Acme, CertificateFiles, CertificateSpec, DnsChallenge, HttpChallenge, TlsChallenge,
+};
+pub use check::{
+    CertificateCheck, CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port,
+};
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
 pub use container::ContainerSpec;
 pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigger};
 pub use coupling::{Couplings, reads};
+pub use credentials::Credentials;
 pub use cron::CronSpec;
 pub use directory::{DirectoryObserved, DirectorySpec};
 pub use environment::EnvironmentSpec;
@@ -124,6 +134,10 @@ composite::composites! {
     Alertmanager("alertmanager"): AlertmanagerSpec;
     /// The SSH keys that may log in as a user.
     AuthorizedKeys("authorizedKeys"): AuthorizedKeysSpec;
+    /// A copy of folders that is made, pruned and verified on a schedule.
+    Backup("backup"): BackupSpec;
+    /// A TLS certificate that an ACME server issues, or that is on the host already.
+    Certificate("certificate"): CertificateSpec;
     /// A container that systemd runs by podman.
     Container("container"): ContainerSpec;
     /// A program that cron runs.
