@@ -4,6 +4,7 @@ mod facts;
 mod holding;
 mod monitoring;
 mod rendering;
+mod sources;
 mod sudoers;
 mod system;
 mod template;
