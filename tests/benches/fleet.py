@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import time
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -98,6 +100,14 @@ class Fleet:
         log = open(self.folder / "controller.log", "ab")
         command = [str(self.plumb), "controller", "--config", str(self.config)]
         self.controller = subprocess.Popen(command, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def phases(self) -> dict[str, float]:
+        """The mean duration of each phase of the runs on hosts so far, in seconds."""
+        with urllib.request.urlopen("http://127.0.0.1:9181/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        found = re.findall(r'^plumb_reconcile_duration_seconds_(sum|count)\{phase="(\w+)"\} (\S+)', text, re.M)
+        values = {(phase, part): float(value) for part, phase, value in found}
+        return {phase: values[phase, "sum"] / values[phase, "count"] for phase, part in values if part == "count"}
 
     def stop_controller(self) -> None:
         if self.controller:

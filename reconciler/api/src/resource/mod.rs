@@ -7,6 +7,7 @@
 //! observed for comparison, and is never changed.
 
 mod alertmanager;
+mod archive;
 mod authorized_keys;
 mod backup;
 mod certificate;
@@ -24,10 +25,13 @@ mod environment;
 mod exporter;
 mod field;
 mod file;
+mod git;
 mod grafana;
 mod group;
 mod hostname;
+mod hosts;
 mod journald;
+mod keypair;
 mod known_hosts;
 mod link;
 mod locale;
@@ -44,6 +48,7 @@ mod sysctl;
 mod text_source;
 mod timer;
 mod tmpfiles;
+mod tree;
 mod udev;
 mod unit;
 mod user;
@@ -55,6 +60,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use alertmanager::AlertmanagerSpec;
+pub use archive::{ArchiveSpec, SetIds};
 pub use authorized_keys::{AuthorizedKey, AuthorizedKeysSpec};
 pub use backup::{BackupKeep, BackupSpec, BackupTool, BackupVerify};
 pub use certificate::{
@@ -74,11 +80,14 @@ pub use directory::{DirectoryObserved, DirectorySpec};
 pub use environment::EnvironmentSpec;
 pub use exporter::ExporterSpec;
 pub use field::{Content, FileType, Manage, Membership, Mode, Presence, Principal};
-pub use file::{FileObserved, FileSpec};
+pub use file::{FileObserved, FileSpec, IfMissing};
+pub use git::GitSpec;
 pub use grafana::GrafanaSpec;
 pub use group::{GroupObserved, GroupSpec};
 pub use hostname::HostnameSpec;
+pub use hosts::HostsSpec;
 pub use journald::{JournalStorage, JournaldSpec, Switch};
+pub use keypair::{KeyType, KeypairObserved, KeypairSpec};
 pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
 pub use locale::LocaleSpec;
@@ -93,6 +102,7 @@ pub use sysctl::{SysctlObserved, SysctlSpec};
 pub use text_source::TextSource;
 pub use timer::{Schedule, TimerSpec};
 pub use tmpfiles::TmpfilesSpec;
+pub use tree::TreeObserved;
 pub use udev::UdevSpec;
 pub use unit::{MaskLink, UnitObserved, UnitSpec, VendorUnit};
 pub use user::{UserObserved, UserSpec};
@@ -111,6 +121,12 @@ registry::resources! {
     Directory("directory"): DirectorySpec, DirectoryObserved;
     /// A symbolic link.
     Link("link"): LinkSpec, LinkObserved;
+    /// A folder with the files of an archive.
+    Archive("archive"): ArchiveSpec, TreeObserved;
+    /// A folder with the files of one commit.
+    Git("git"): GitSpec, TreeObserved;
+    /// A private key that is made on the host.
+    Keypair("keypair"): KeypairSpec, KeypairObserved;
     /// A package of the distribution.
     Package("package"): PackageSpec, PackageObserved;
     /// A systemd unit file or a drop-in, under `/etc/systemd/system`.
@@ -150,6 +166,8 @@ composite::composites! {
     Grafana("grafana"): GrafanaSpec;
     /// The host's own name.
     Hostname("hostname"): HostnameSpec;
+    /// The names and addresses of the fleet's hosts.
+    Hosts("hosts"): HostsSpec;
     /// The configuration of the system's journal.
     Journald("journald"): JournaldSpec;
     /// The SSH host keys that every user of the host trusts.
@@ -226,6 +244,8 @@ fn check_path(name: &str) -> Result<(), String> {
 fn parents(path: &str) -> Vec<Dependency> {
     let kinds = [
         (Kind::Directory, Strength::Implicit),
+        (Kind::Archive, Strength::Implicit),
+        (Kind::Git, Strength::Implicit),
         (Kind::Link, Strength::Leading),
     ];
     let above = path.match_indices('/').filter(|(at, _)| *at > 0);

@@ -16,6 +16,7 @@ mod environment;
 mod exporter;
 mod grafana;
 mod hostname;
+mod hosts;
 mod journald;
 mod known_hosts;
 mod locale;
@@ -105,6 +106,7 @@ expanders! {
     Exporter => exporter::expand;
     Grafana => grafana::expand;
     Hostname => hostname::expand;
+    Hosts => hosts::expand;
     Journald => journald::expand;
     KnownHosts => known_hosts::expand;
     Locale => locale::expand;
