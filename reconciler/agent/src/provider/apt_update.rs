@@ -142,7 +142,9 @@ mod tests {
         let in_folders = FOLDERS.map(|folder| format!("{folder}/one"));
         let all: Vec<_> = in_folders.iter().map(String::as_str).chain(FILES).collect();
         let settle = || {
-            all.iter().for_each(|path| put(path, 60));
+            for path in &all {
+                put(path, 60);
+            }
             put(&format!("{LISTS}/deb_dists_Packages"), 30);
         };
         settle();
