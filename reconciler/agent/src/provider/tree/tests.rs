@@ -140,8 +140,13 @@ fn hard_link_to_a_file_elsewhere_is_refused() {
     folder.write(&[("old/secret", "x"), ("new/a", "y")]);
     fs::hard_link(folder.path.join("new/a"), folder.path.join("new/b")).unwrap();
     assert!(folder.inspect(ARCHIVE).is_ok(), "both names are inside");
-    fs::hard_link(folder.path.join("old/secret"), folder.path.join("new/c")).unwrap();
+    let outside = folder.path.join("old/secret");
+    let open_to_all = fs::Permissions::from_mode(0o666);
+    fs::set_permissions(&outside, open_to_all).unwrap();
+    fs::hard_link(&outside, folder.path.join("new/c")).unwrap();
     assert!(folder.refusal().contains("hard link"));
+    let after = fs::metadata(&outside).unwrap().permissions();
+    assert_eq!(after.mode() & 0o777, 0o666, "nothing was done to that file");
 }
 
 #[test]
