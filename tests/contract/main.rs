@@ -11,6 +11,7 @@ mod directory;
 mod driver;
 mod file;
 mod ground;
+mod kernel_module;
 mod keypair;
 mod link;
 mod placing;
@@ -93,6 +94,8 @@ contract! {
         it_goes_only_when_it_is_empty,
         a_file_in_its_place_is_refused,
         a_users_set_group_id_bit_does_not_become_roots;
+    kernel_module:
+        a_blacklist_is_written_corrected_and_removed;
     keypair:
         it_is_made_once_and_private,
         another_key_is_refused_and_never_replaced;

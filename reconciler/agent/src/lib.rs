@@ -9,6 +9,7 @@
 //! - `provider` — the code for each resource type: observe, apply, give back.
 //! - `book` — the agent's persistent state: holder, ledger, journal, originals, desired state.
 //! - `observe`, `apply` — the two main requests of a controller.
+//! - `reboot` — the reasons why the machine needs a reboot.
 //! - `undesired` — restores resources that nothing desires any more.
 //! - `recover` — applies the journal of an interrupted run at the next session.
 //! - `serve`, `wire` — the session and its two streams.
@@ -19,6 +20,7 @@ mod book;
 mod error;
 mod observe;
 mod provider;
+mod reboot;
 mod recover;
 mod serve;
 mod sys;

@@ -15,6 +15,7 @@ use plumb_api::{Address, Digest, Observed, Spec};
 use crate::book::{Desired, Entry, Holder, Ledger, Loaded};
 use crate::error::Result;
 use crate::provider::{self, Direction, Inputs, Item, ItemChange, ObserveContext};
+use crate::reboot;
 use crate::sys::Sys;
 use crate::undesired::give_backs;
 
@@ -111,11 +112,13 @@ pub(crate) fn report(
             .map(|(address, _)| address.clone())
             .collect(),
         waiting: waiting(sys),
+        reboot: Vec::new(),
     };
     for (item, outcome) in items.iter().zip(outcomes) {
         let leaf = desired.get(item.address).map(|leaf| leaf.digest);
         add(&mut report, &context, item, outcome, leaf);
     }
+    report.reboot.extend(reboot::of_packages(sys));
     if reveal == Reveal::WorldReadable {
         for difference in &mut report.differences {
             difference.text = text(sys, difference);
@@ -170,6 +173,11 @@ fn add(
         Some(_) => Direction::Desired,
         None => Direction::Restored,
     };
+    let at_next_boot = provider::of(item.address.kind()).at_next_boot();
+    if let (Some(at_next_boot), Direction::Desired) = (at_next_boot, direction) {
+        let pending = at_next_boot.pending(item.address, item.spec, &observed);
+        report.reboot.extend(pending);
+    }
     let fields = differing(direction, item.spec, entry, &observed);
     if let Some(own) = observed.own_address() {
         report.aliases.insert(item.address.clone(), own);

@@ -77,6 +77,7 @@ async fn drive(
             let theirs = Timestamp::from_second(clock).ok()?;
             Some(theirs.duration_since(job.clock.now()))
         }),
+        reboot: report.reboot.clone(),
     });
     let_go(&job.spec.let_go, &mut report);
     ran.interrupted = interrupted(job, &report.ledger);
@@ -133,6 +134,7 @@ async fn drive(
             ran.warnings = report.warnings;
             if let Some(observed) = &mut ran.observed {
                 observed.ledger = report.ledger;
+                observed.reboot = report.reboot;
             }
             match report.stopped {
                 Some(error) => RunEnd::Failed(RunFailure::of_host(

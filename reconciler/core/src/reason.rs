@@ -121,6 +121,7 @@ reasons! {
     DriftCorrected, Host, "Something drifted and was corrected. `plumb events HOST` says what.";
     DriftRecurs, Host, "The same resources drift again and again: a person or a program keeps changing them. Find out which, or change the manifest.";
     DriftRemains, Host, "Something drifted, and several runs couldn't correct it. `plumb describe HOST` has the error.";
+    RebootRequired, Host, "Something on the host takes effect only at a reboot: an option of a loaded kernel module, a parameter of the kernel, or an updated package. The message says what. Plumb never reboots a host; reboot it when it suits.";
     ClockSkewed, Host, "The clock of the host, or of an Alertmanager, differs from the controller's by more than a minute. Find the machine that isn't synchronized: `timedatectl` on each. Alerts still arrive; signatures and `freshness` are judged by the controller's clock.";
     // Conditions of the source
     Fetched, Source, "The last fetch of the repository succeeded.";

@@ -30,7 +30,7 @@ pub enum ConditionType {
     Suspended,
     /// Every commit up to the branch's head is accepted.
     SourceVerified,
-    /// The host needs a reboot.
+    /// Something on the host takes effect only at a reboot. Present only while true.
     RebootRequired,
     /// The clock of the host, or of an Alertmanager, differs from the controller's. Present only while true.
     ClockSkewed,

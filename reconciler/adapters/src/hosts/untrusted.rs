@@ -22,6 +22,9 @@ const RESOURCES: usize = 100_000;
 /// Maximum number of warnings that are taken from a report.
 const WARNINGS: usize = 20;
 
+/// Maximum number of reasons for a reboot that are taken from an answer.
+const REBOOT_REASONS: usize = 20;
+
 /// The reason for rejecting an answer, as a phrase.
 pub(super) type Refusal = String;
 
@@ -91,6 +94,14 @@ fn ledger(ledger: &mut LedgerSummary) -> Result<(), Refusal> {
     }
 }
 
+/// Bounds the reasons for a reboot and makes them printable.
+fn reboot(reasons: &mut Vec<String>) {
+    reasons.truncate(REBOOT_REASONS);
+    for reason in reasons {
+        tidy(reason, SHORT);
+    }
+}
+
 fn same_target(asked: Digest, told: Digest) -> Result<(), Refusal> {
     if asked == told {
         Ok(())
@@ -118,6 +129,7 @@ pub(super) fn observed(asked: &Observe, mut told: ObserveReport) -> Result<Obser
     if let Some(waiting) = &mut told.waiting {
         tidy(waiting, SHORT);
     }
+    reboot(&mut told.reboot);
     let mut seen = BTreeSet::new();
     for difference in &mut told.differences {
         let address = &difference.address;
@@ -236,6 +248,7 @@ pub(super) fn report(asked: &Apply, mut told: Report) -> Result<Report, Refusal>
     for warning in &mut told.warnings {
         tidy(warning, MAX_MESSAGE);
     }
+    reboot(&mut told.reboot);
     Ok(told)
 }
 

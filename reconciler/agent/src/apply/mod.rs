@@ -25,6 +25,7 @@ use crate::book::{
 use crate::error::{Result, fail};
 use crate::observe::{known, summary, unknown};
 use crate::provider::{self, ApplyContext, Direction, Effect, RefusedField};
+use crate::reboot;
 use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
 use crate::undesired::give_backs;
@@ -206,6 +207,7 @@ pub(crate) fn run(
         settling: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
         stopped,
         warnings: context.warnings,
+        reboot: reboot::reasons(sys, desired, &ledger),
     })
 }
 

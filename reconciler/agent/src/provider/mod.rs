@@ -25,6 +25,8 @@ mod group;
 mod home_directory;
 mod identity;
 mod inputs;
+mod kernel_module;
+mod kernel_module_files;
 mod keypair;
 mod link;
 mod members;
@@ -33,6 +35,7 @@ mod passwd;
 mod policy_rc;
 mod rivalry;
 mod room;
+mod running_kernel;
 mod service;
 mod service_links;
 mod service_settle;
@@ -247,9 +250,22 @@ pub(crate) trait Provider: Sync {
         None
     }
 
+    /// Returns the code that tells what takes effect only at the next boot. Returns `None` if every change of
+    /// this type takes effect at once.
+    fn at_next_boot(&self) -> Option<&dyn AtNextBoot> {
+        None
+    }
+
     /// Returns the code that handles originals of this type. Returns `None` if the type has nothing to give
     /// back; such a resource is only removed from the ledger when nothing desires it any more.
     fn give_back(&self) -> Option<&dyn GiveBack>;
+}
+
+/// Tells what takes effect only at the next boot.
+pub(crate) trait AtNextBoot {
+    /// Returns the reason why the resource needs a reboot, as a phrase for people. Returns `None` if it needs
+    /// none.
+    fn pending(&self, address: &Address, spec: &Spec, observed: &Observed) -> Option<String>;
 }
 
 /// Captures and restores originals.
@@ -301,6 +317,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::User => &user::Users,
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
+        Kind::KernelModule => &kernel_module::KernelModules,
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,
     }

@@ -184,6 +184,9 @@ pub struct ObserveReport {
     /// A sentence that names what a run should wait for (cloud-init, a package transaction), if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
+    /// The reasons why the machine needs a reboot, each as a phrase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reboot: Vec<String>,
 }
 
 /// One resource that isn't as desired.
@@ -323,6 +326,9 @@ pub struct Report {
     /// Problems of the host that made no change fail, each as a phrase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The reasons why the machine needs a reboot after the run, each as a phrase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reboot: Vec<String>,
 }
 
 /// Summary of a host's ledger.

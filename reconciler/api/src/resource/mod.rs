@@ -31,6 +31,7 @@ mod group;
 mod hostname;
 mod hosts;
 mod journald;
+mod kernel_module;
 mod keypair;
 mod known_hosts;
 mod link;
@@ -87,6 +88,9 @@ pub use group::{GroupObserved, GroupSpec};
 pub use hostname::HostnameSpec;
 pub use hosts::HostsSpec;
 pub use journald::{JournalStorage, JournaldSpec, Switch};
+pub use kernel_module::{
+    BootCopy, KernelModuleObserved, KernelModuleSpec, ModulePresence, ModuleState, OwnFiles,
+};
 pub use keypair::{KeyType, KeypairObserved, KeypairSpec};
 pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
@@ -139,6 +143,8 @@ registry::resources! {
     Group("group"): GroupSpec, GroupObserved;
     /// A kernel parameter under `/proc/sys`, at run time and across reboots.
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
+    /// A module of the kernel.
+    KernelModule("kernelModule"): KernelModuleSpec, KernelModuleObserved;
     /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
     /// A condition that must hold after all changes.

@@ -22,6 +22,12 @@ impl Setting {
     }
 }
 
+impl From<String> for Setting {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl Serialize for Setting {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)

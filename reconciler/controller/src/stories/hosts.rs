@@ -288,6 +288,7 @@ impl Host {
             aliases: std::collections::BTreeMap::new(),
             gone: Vec::new(),
             waiting: self.mood.waits.clone(),
+            reboot: Vec::new(),
         }))
     }
 
@@ -354,6 +355,7 @@ impl Host {
             settling: 0,
             stopped: None,
             warnings: Vec::new(),
+            reboot: Vec::new(),
         };
         if request.departure == Departure::Leaves && self.ledger.is_empty() {
             (self.sequence, self.holder, self.revision) = (0, None, None);

@@ -372,6 +372,7 @@ impl SimulatedFleet {
         }
         report.observed = Some(ObservedHost {
             clock_offset: None,
+            reboot: Vec::new(),
             ledger: machine.ledger(run),
             resources: 100,
         });

@@ -14,7 +14,7 @@ use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
 
 use ConditionStatus::{False, True, Unknown};
 use ConditionType::{
-    ClockSkewed, Drifted, Reachable, Ready, Reconciling, Stalled, Suspended, Synced,
+    ClockSkewed, Drifted, Reachable, Ready, RebootRequired, Reconciling, Stalled, Suspended, Synced,
 };
 
 /// A condition without its transition time.
@@ -37,6 +37,7 @@ pub fn conditions(host: &HostState, now: Timestamp) -> Conditions {
         synced(host),
         drifted(host),
         suspended(host),
+        reboot(host),
         clock(host),
     ];
     if host.wanted == WantedState::Unknown
@@ -285,6 +286,18 @@ fn clock(host: &HostState) -> Vec<DerivedCondition> {
     }
 }
 
+/// Returns `RebootRequired`, with what only a reboot makes effective.
+fn reboot(host: &HostState) -> Vec<DerivedCondition> {
+    let message = match host.reboot.as_slice() {
+        _ if host.mode == HostMode::Released => return Vec::new(),
+        [] => return Vec::new(),
+        [one] => Message::from(one.as_str()),
+        all => Message::from(format!("{} reasons", all.len())).with_detail(all.join("\n")),
+    };
+    let reason = ConditionReason::RebootRequired;
+    one(RebootRequired, True, reason, message)
+}
+
 fn suspended(host: &HostState) -> Vec<DerivedCondition> {
     let HostMode::Suspended(pause) = &host.mode else {
         return Vec::new();
@@ -294,4 +307,34 @@ fn suspended(host: &HostState) -> Vec<DerivedCondition> {
         None => pause.reason.clone(),
     };
     one(Suspended, True, ConditionReason::Suspended, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reboot_is_required_while_a_reason_lasts_and_leaves_ready_alone() {
+        let now = Timestamp::from_second(1_760_000_000).unwrap();
+        let mut host = HostState::new("ant".parse().unwrap());
+        host.progress = Progress::Settled("a".repeat(40));
+        assert!(conditions(&host, now).get(RebootRequired).is_none());
+
+        host.reboot = vec!["kernel module nbd is blacklisted and still loaded".to_owned()];
+        let all = conditions(&host, now);
+        assert!(all.is_true(Ready) && all.is_true(RebootRequired));
+        let told = all.get(RebootRequired).unwrap();
+        assert_eq!(told.reason, ConditionReason::RebootRequired);
+        assert_eq!(told.message.headline(), host.reboot[0]);
+        assert!(told.reason.alert().is_none());
+
+        host.reboot.push("updated packages: libc6".to_owned());
+        let all = conditions(&host, now);
+        let message = &all.get(RebootRequired).unwrap().message;
+        assert_eq!(message.headline(), "2 reasons");
+        assert_eq!(message.detail(), Some(host.reboot.join("\n").as_str()));
+
+        host.mode = HostMode::Released;
+        assert!(conditions(&host, now).get(RebootRequired).is_none());
+    }
 }

@@ -148,6 +148,8 @@ pub struct HostState {
     pub(super) ledger_sequence: Option<u64>,
     /// The host's clock minus the controller's, at the last contact.
     pub(super) clock_offset: Option<SignedDuration>,
+    /// The reasons why the host needs a reboot, at the last contact.
+    pub(super) reboot: Vec<String>,
     pub(super) last_seen: Option<Timestamp>,
     pub(super) last_success: Option<Timestamp>,
     pub(super) failures: u32,
@@ -208,6 +210,7 @@ impl HostState {
             held: None,
             ledger_sequence: None,
             clock_offset: None,
+            reboot: Vec::new(),
             last_seen: None,
             last_success: None,
             failures: 0,

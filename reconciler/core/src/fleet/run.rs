@@ -64,6 +64,8 @@ pub struct ObservedHost {
     pub resources: u32,
     /// The host's clock minus the controller's; `None` if the host didn't send its time.
     pub clock_offset: Option<SignedDuration>,
+    /// The reasons why the host needs a reboot, each as a phrase.
+    pub reboot: Vec<String>,
 }
 
 impl ObservedHost {

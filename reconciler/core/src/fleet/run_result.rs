@@ -143,6 +143,7 @@ impl Step<'_> {
             host.last_seen = Some(self.now);
             host.ledger_sequence = Some(observed.ledger.sequence);
             host.clock_offset = observed.clock_offset;
+            host.reboot.clone_from(&observed.reboot);
             host.resources = observed.resources;
             if report.mode == RunMode::Drive {
                 host.held = Some(report.target.digest);

@@ -99,6 +99,8 @@ pub(super) struct HostRecordFacts {
     progress: Progress,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     drift: Option<Drift>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    reboot: Vec<String>,
 }
 
 impl HostRecordFacts {
@@ -122,6 +124,7 @@ impl HostRecordFacts {
             reach,
             progress: progress_of(conditions, status.revision.as_ref()),
             drift,
+            reboot: Vec::new(),
         }
     }
 }
@@ -189,6 +192,7 @@ impl HostState {
                 reach: self.reach.clone(),
                 progress: self.progress.clone(),
                 drift: self.drift.clone(),
+                reboot: self.reboot.clone(),
             }),
         }
     }
@@ -203,6 +207,7 @@ impl HostState {
             reach: facts.reach,
             progress: facts.progress,
             drift: facts.drift,
+            reboot: facts.reboot,
             drift_runs: record.drift_runs,
             warnings: Vec::new(),
             revision: status.revision.clone(),

@@ -183,6 +183,7 @@ impl Loop {
             },
             resources: 1,
             clock_offset: None,
+            reboot: Vec::new(),
         });
         report.end = end;
         self.event(Event::RunEnded(Box::new(report)));

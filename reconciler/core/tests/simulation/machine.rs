@@ -162,6 +162,7 @@ impl Machine {
             ledger: ledger.clone(),
             resources: 1,
             clock_offset: None,
+            reboot: Vec::new(),
         });
         report.end = self.checked(run, &ledger, repository);
         if report.end == RunEnd::Settled {

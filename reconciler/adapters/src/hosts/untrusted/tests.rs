@@ -79,6 +79,7 @@ fn told(differences: Vec<Difference>) -> ObserveReport {
         aliases: std::collections::BTreeMap::new(),
         gone: Vec::new(),
         waiting: None,
+        reboot: Vec::new(),
     }
 }
 
@@ -179,6 +180,7 @@ fn a_report_is_on_the_plan_and_on_all_of_it() {
         settling: 0,
         stopped: None,
         warnings: vec!["\u{202e}".repeat(5000); 50],
+        reboot: vec!["\u{202e}".repeat(5000); 50],
     };
     let failed = Outcome::Failed(AgentError {
         code: ErrorCode::Io,
@@ -190,7 +192,8 @@ fn a_report_is_on_the_plan_and_on_all_of_it() {
         panic!("{cut:?}");
     };
     assert!(error.message.len() <= MAX_MESSAGE && !error.message.contains('\u{202e}'));
-    assert!(cut.warnings.len() <= WARNINGS);
+    assert!(cut.warnings.len() <= WARNINGS && cut.reboot.len() <= REBOOT_REASONS);
+    assert!(cut.reboot.iter().all(|reason| reason.len() <= SHORT));
     assert!(
         cut.warnings
             .iter()

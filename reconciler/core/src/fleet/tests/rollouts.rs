@@ -100,6 +100,7 @@ impl Story {
                         },
                         resources: 1,
                         clock_offset: None,
+                        reboot: Vec::new(),
                     });
                 }
                 self.fleet.event(Event::RunEnded(Box::new(report)));

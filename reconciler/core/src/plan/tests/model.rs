@@ -9,8 +9,9 @@ use plumb_api::frame::{
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
     CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState, ServiceObserved,
-    ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    KernelModuleObserved, KeypairObserved, LinkObserved, Manage, PackageObserved, Presence,
+    RunState, ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved,
+    UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -70,6 +71,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::User => Observed::User(UserObserved::default()),
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
+        Kind::KernelModule => Observed::KernelModule(KernelModuleObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
@@ -155,6 +157,7 @@ impl ModelHost {
             gone,
             aliases: BTreeMap::new(),
             waiting: None,
+            reboot: Vec::new(),
         }
     }
 
