@@ -12,6 +12,7 @@ mod driver;
 mod file;
 mod ground;
 mod kernel_module;
+mod kernel_parameter;
 mod keypair;
 mod link;
 mod placing;
@@ -96,6 +97,8 @@ contract! {
         a_users_set_group_id_bit_does_not_become_roots;
     kernel_module:
         a_blacklist_is_written_corrected_and_removed;
+    kernel_parameter:
+        the_line_of_a_raspberry_pi_keeps_its_other_words;
     keypair:
         it_is_made_once_and_private,
         another_key_is_refused_and_never_replaced;

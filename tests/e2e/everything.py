@@ -134,6 +134,7 @@ def resources(tool: str = "1.0", hello: str = "one", reload: str = "one", daemon
             "net.ipv4.tcp_keepalive_time": {"value": "700"},
             "net.core.somaxconn": {"value": "511"},
         },
-        # A container has its machine's kernel, so no module is loaded here.
+        # A container has its machine's kernel, and no boot loader.
         "kernelModule": {"snd-dummy": {"state": "blacklisted"}},
+        "kernelParameter": {"nosmt": {"state": "absent"}},
     }  # fmt: skip

@@ -213,9 +213,8 @@ fn tone(condition: &Condition) -> Tone {
         ConditionType::Drifted
         | ConditionType::Stalled
         | ConditionType::Suspended
-        | ConditionType::RebootRequired
         | ConditionType::ClockSkewed => true,
-        ConditionType::Reconciling => return Tone::Warn,
+        ConditionType::Reconciling | ConditionType::RebootRequired => return Tone::Warn,
         ConditionType::Ready
         | ConditionType::Reachable
         | ConditionType::Synced

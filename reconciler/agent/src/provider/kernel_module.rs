@@ -246,7 +246,7 @@ fn prepare(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Rebuild> 
     let path = KernelModuleSpec::options_file(name);
     let before = cx.sys.root().read(&path, files::MAX_FILE)?;
     if spec.state == ModuleState::Absent {
-        return remove_options(cx, name, spec, before);
+        return remove_options(cx, name, spec, before.as_deref());
     }
     let settings = BootSettings {
         state: Some(spec.state),
@@ -272,7 +272,7 @@ fn remove_options(
     cx: &mut ApplyContext<'_>,
     name: &str,
     spec: &KernelModuleSpec,
-    before: Option<Vec<u8>>,
+    before: Option<&[u8]>,
 ) -> Result<Rebuild> {
     let load = KernelModuleSpec::load_file(name);
     let mark = files::HEAD.as_bytes();

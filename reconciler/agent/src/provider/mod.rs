@@ -11,10 +11,12 @@ mod apt_update;
 mod archive;
 mod at_path;
 mod block;
+mod boot_loader;
 mod bus;
 mod certificate;
 mod check;
 mod command;
+mod command_line;
 mod context;
 mod directory;
 mod dpkg;
@@ -27,6 +29,7 @@ mod identity;
 mod inputs;
 mod kernel_module;
 mod kernel_module_files;
+mod kernel_parameter;
 mod keypair;
 mod link;
 mod members;
@@ -318,6 +321,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
         Kind::KernelModule => &kernel_module::KernelModules,
+        Kind::KernelParameter => &kernel_parameter::KernelParameters,
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,
     }

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::field::Manage;
 use super::{Claim, Dependency, Problem, Resource, Setting, parents};
 use crate::name::Address;
-use crate::plan::FieldChange;
+use crate::plan::{Consequence, FieldChange};
 
 /// A module of the kernel. The name is the module's own name, as `lsmod` shows it; `-` and `_` are the same.
 ///
 /// Plumb writes two files of its own: `/etc/modules-load.d/plumb-NAME.conf` loads the module at boot, and
-/// `/etc/modprobe.d/plumb-NAME.conf` has its options or blacklists it. Plumb loads the module at once, and
-/// never unloads one that runs: the condition `RebootRequired` says so if a blacklisted module is still
-/// loaded, or if a loaded module runs with other options. A module that is built into the kernel needs no
-/// loading, and can have neither options nor a blacklist here.
+/// `/etc/modprobe.d/plumb-NAME.conf` has its options or blacklists it. Plumb loads the module at once. A
+/// running module isn't unloaded or loaded again: the condition `RebootRequired` says so if a blacklisted
+/// module is still loaded, or if a loaded one runs with other options. A module that is built into the kernel
+/// needs no loading, and can have neither options nor a blacklist here.
 ///
 /// When the resource leaves git, Plumb removes its files. It unloads the module if it loaded it, nothing uses
 /// it, and the module provides no type of network interface.
@@ -180,9 +180,7 @@ impl Resource for KernelModuleSpec {
 
     const EXAMPLE: &'static str = r"kernelModule:
   br_netfilter: {}
-  v4l2loopback:
-    options: {devices: 1, card_label: Camera}
-    after: [package:v4l2loopback-dkms]
+  v4l2loopback: {options: {devices: 1, card_label: Camera}}
   nouveau: {state: blacklisted, initramfs: true}
 ";
 
@@ -307,6 +305,15 @@ impl Resource for KernelModuleSpec {
 
     fn wants_absent(&self) -> bool {
         self.state == ModuleState::Absent
+    }
+
+    fn consequences(&self, _name: &str, fields: &[FieldChange]) -> Vec<Consequence> {
+        let copied = ["state", "options", "files", "initramfs"];
+        let is_copied = |change: &FieldChange| copied.contains(&change.field.as_str());
+        if self.initramfs && fields.iter().any(is_copied) {
+            return vec![Consequence::Runs("update-initramfs".to_owned())];
+        }
+        Vec::new()
     }
 
     fn after(&self) -> &[Address] {

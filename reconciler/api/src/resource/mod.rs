@@ -32,6 +32,7 @@ mod hostname;
 mod hosts;
 mod journald;
 mod kernel_module;
+mod kernel_parameter;
 mod keypair;
 mod known_hosts;
 mod link;
@@ -91,6 +92,7 @@ pub use journald::{JournalStorage, JournaldSpec, Switch};
 pub use kernel_module::{
     BootCopy, KernelModuleObserved, KernelModuleSpec, ModulePresence, ModuleState, OwnFiles,
 };
+pub use kernel_parameter::{KernelParameterObserved, KernelParameterSpec};
 pub use keypair::{KeyType, KeypairObserved, KeypairSpec};
 pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
@@ -145,6 +147,8 @@ registry::resources! {
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
     /// A module of the kernel.
     KernelModule("kernelModule"): KernelModuleSpec, KernelModuleObserved;
+    /// A parameter on the kernel's command line.
+    KernelParameter("kernelParameter"): KernelParameterSpec, KernelParameterObserved;
     /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
     /// A condition that must hold after all changes.

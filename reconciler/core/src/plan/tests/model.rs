@@ -9,9 +9,9 @@ use plumb_api::frame::{
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
     CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    KernelModuleObserved, KeypairObserved, LinkObserved, Manage, PackageObserved, Presence,
-    RunState, ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved,
-    UserObserved,
+    KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage,
+    PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale, SysctlObserved,
+    TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -72,6 +72,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
         Kind::KernelModule => Observed::KernelModule(KernelModuleObserved::default()),
+        Kind::KernelParameter => Observed::KernelParameter(KernelParameterObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
