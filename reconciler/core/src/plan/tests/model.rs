@@ -8,10 +8,10 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage,
-    PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale, SysctlObserved,
-    TreeObserved, UnitObserved, UserObserved,
+    CheckObserved, CommandObserved, DatabaseObserved, DirectoryObserved, FileObserved, FileType,
+    GroupObserved, KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved,
+    Manage, PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale,
+    SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -73,6 +73,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
         Kind::KernelModule => Observed::KernelModule(KernelModuleObserved::default()),
         Kind::KernelParameter => Observed::KernelParameter(KernelParameterObserved::default()),
+        Kind::Database => Observed::Database(DatabaseObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
