@@ -3,6 +3,7 @@
 
 mod batch;
 mod capture;
+mod cut_off;
 mod moved;
 mod settle;
 mod space;
@@ -22,6 +23,7 @@ use crate::book::{
     self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, NextGeneration, Original,
     Originals, Record,
 };
+use crate::dead_man::Armed;
 use crate::error::{Result, fail};
 use crate::observe::{known, summary, unknown};
 use crate::provider::{self, ApplyContext, Direction, Effect, RefusedField};
@@ -32,7 +34,7 @@ use crate::wire::Wire;
 
 /// Maximum time that a run waits for the host's lock. An earlier run that this one has superseded may hold
 /// the lock until its current change ends.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One change of the plan, with its spec and its outcome.
 struct Step<'a> {
@@ -59,6 +61,26 @@ struct Run<'a> {
     settling: Vec<Doing>,
     /// Total time that the run spent only waiting for changes to settle.
     waited: Duration,
+    phase: Phase,
+}
+
+/// The phase of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// All changes but these, which could cut the controller off.
+    Ordinary(BTreeSet<usize>),
+    /// Only these changes, under the dead-man timer.
+    CutOff(BTreeSet<usize>),
+}
+
+impl Phase {
+    /// True if the change at this place belongs to the phase.
+    fn allows(&self, place: usize) -> bool {
+        match self {
+            Self::Ordinary(guarded) => !guarded.contains(&place),
+            Self::CutOff(places) => places.contains(&place),
+        }
+    }
 }
 
 impl Step<'_> {
@@ -112,6 +134,12 @@ pub(crate) fn run(
     let Some(_lock) = home.lock("lock", PATIENCE)? else {
         return Err(locked());
     };
+    if Armed::load(home)?.is_some() {
+        return fail(
+            ErrorCode::Unconfirmed,
+            "changes that could cut the controller off wait for their confirmation",
+        );
+    }
     let mut loaded = book::load(sys, Some(home))?;
     book::refuse_lost(&loaded.state)?;
     roll_forward(sys, home, &mut loaded)?;
@@ -174,8 +202,14 @@ pub(crate) fn run(
         steps,
         settling: Vec::new(),
         waited: Duration::ZERO,
+        phase: Phase::Ordinary(BTreeSet::new()),
     };
+    run.phase = Phase::Ordinary(run.guarded());
     let driven = wire.alive(|| run.drive());
+    let (driven, armed) = match driven {
+        Ok(armed) => (Ok(()), armed),
+        Err(error) => (Err(error), None),
+    };
     let moved = wire.alive(|| run.note_moved(differing));
     let stopped = driven.and(moved).err();
     run.settle_ledger(stopped.as_ref());
@@ -205,6 +239,11 @@ pub(crate) fn run(
         ledger: summary(&ledger, LedgerState::Sound, Some(&holder)),
         settling: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
         stopped,
+        unconfirmed: armed
+            .into_iter()
+            .flat_map(|armed| armed.pre_images)
+            .map(|pre_image| pre_image.address)
+            .collect(),
         warnings: context.warnings,
     })
 }
