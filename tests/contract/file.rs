@@ -192,3 +192,45 @@ pub async fn validate_is_given_a_path_that_only_root_can_change(ground: &Ground)
         assert_eq!(noted, "0", "a sandbox runs no program");
     }
 }
+
+pub async fn a_block_keeps_the_rest_and_is_taken_out_exactly(ground: &Ground) {
+    ground.sh(&format!(
+        "cd $R{AREA}; printf 'theirs\\nno end' >f; chmod 640 f"
+    ));
+    let mut driver = Driver::new(ground).await;
+    let block = |driver: &mut Driver<'_>, text: &str| {
+        let block = |name: &str, content| {
+            let spec = FileSpec {
+                content: Some(content),
+                block: true,
+                ..FileSpec::default()
+            };
+            (at(Kind::File, name), Spec::File(spec))
+        };
+        let content = driver.content(text.as_bytes());
+        driver.want([block("f", content), block("new", content)]);
+    };
+    block(&mut driver, "one\n");
+    driver.converge().await;
+    assert_eq!(
+        look(ground),
+        "regular file 640 1\ntheirs\nno end\n# BEGIN plumb\none\n# END plumb"
+    );
+    ground.sh(&format!("cd $R{AREA}; sed -i 's/theirs/still theirs/' f"));
+    assert!(driver.differences().await.is_empty(), "the rest is theirs");
+    ground.sh(&format!(
+        "cd $R{AREA}; sed -i 's/one/by hand/; s/still //' f"
+    ));
+    block(&mut driver, "two\n");
+    driver.converge().await;
+    assert_eq!(
+        ground.sh(&format!("cd $R{AREA}; cat f new")),
+        "theirs\nno end\n# BEGIN plumb\ntwo\n# END plumb\n# BEGIN plumb\ntwo\n# END plumb"
+    );
+    driver.want([]);
+    driver.converge().await;
+    assert_eq!(
+        ground.sh(&format!("cd $R{AREA}; ls -A; stat -c '%a %s' f; cat f")),
+        "f\n640 13\ntheirs\nno end"
+    );
+}

@@ -11,6 +11,7 @@ mod directory;
 mod driver;
 mod file;
 mod ground;
+mod keypair;
 mod link;
 mod placing;
 mod rig;
@@ -84,13 +85,17 @@ contract! {
         a_link_in_its_place_is_not_followed,
         a_users_set_id_bits_do_not_become_roots,
         who_had_it_open_cannot_write_to_it_any_more,
-        validate_is_given_a_path_that_only_root_can_change;
+        validate_is_given_a_path_that_only_root_can_change,
+        a_block_keeps_the_rest_and_is_taken_out_exactly;
     directory:
         it_is_made_with_those_above_it,
         its_mode_is_put_right,
         it_goes_only_when_it_is_empty,
         a_file_in_its_place_is_refused,
         a_users_set_group_id_bit_does_not_become_roots;
+    keypair:
+        it_is_made_once_and_private,
+        another_key_is_refused_and_never_replaced;
     link:
         it_is_made_and_may_dangle,
         it_is_turned_elsewhere,

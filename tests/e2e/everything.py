@@ -1,5 +1,8 @@
 """Manifests that use every resource type, and what a host had of them before."""
 
+import io
+import tarfile
+
 # What stands on each host before plumb comes: it must come back.
 BEFORE = r"""
 set -e
@@ -16,8 +19,14 @@ systemctl --quiet enable --now cron
 apt-get -qq install -y plumb-test-slow=1.0 >/dev/null 2>&1 &
 printf '[Unit]\nDescription=before\n[Service]\nExecStart=/bin/sleep infinity\n' >/etc/systemd/system/e2e-was.service
 systemctl daemon-reload
+rm -rf /srv/e2e-up && git init -q /srv/e2e-up && cd /srv/e2e-up && echo page >index && git add index
+export GIT_AUTHOR_DATE='2026-01-01T00:00:00Z' GIT_COMMITTER_DATE='2026-01-01T00:00:00Z'
+git -c user.name=e -c user.email=e@example commit -qm one
 wait
 """
+
+# The commit that this makes.
+COMMIT = "08b0acfdb4229b1b5c6286626d3caeff0a999a64"
 
 HELLO = """[Unit]
 Description=hello
@@ -39,7 +48,21 @@ ExecReload=/bin/sh -c 'echo reload >>/run/e2e-reloader.log'
 WantedBy=multi-user.target
 """
 
+
+
+def tar(files: dict[str, bytes]) -> str:
+    """A tar file as text, which it is if its files are."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return raw.getvalue().decode()
+
+
 FILES = {
+    "files/tool.tar": tar({"tool-1/bin/run": b"run\n", "tool-1/doc": b"doc\n"}),
     "files/plain.txt": "from the repository\n",
     "files/peers.j2": "{% for peer in fleet.hosts('role=web') %}\npeer {{ peer.name }}\n{% endfor %}\n",
 }
@@ -56,10 +79,14 @@ def resources(tool: str = "1.0", hello: str = "one", reload: str = "one", daemon
             "/etc/plumb-e2e/validated": {"content": "good\n", "validate": ["grep", "-q", "good", "%s"]},
             "/etc/plumb-e2e/was-here": {"content": "plumb's now\n", "mode": "0644", "owner": "root", "group": "root"},
             "/etc/plumb-e2e/gone": {"state": "absent"},
+            "/etc/services": {"content": "e2e 8123/tcp\n", "block": True},
             "/etc/plumb-e2e/hello": {"content": f"hello {hello}\n"},
             "/etc/plumb-e2e/reload": {"content": f"reload {reload}\n"},
             "/etc/plumb-test-daemon.conf": {"content": f"level={daemon}\n", "after": ["package:plumb-test-daemon"]},
         },
+        "archive": {"/opt/e2e-tool": {"file": "files/tool.tar", "strip": 1, "owner": "e2e-person"}},
+        "git": {"/opt/e2e-site": {"url": "file:///srv/e2e-up", "commit": COMMIT}},
+        "keypair": {"/etc/plumb-e2e/wg.key": {"type": "wireguard"}},
         "directory": {
             "/srv/e2e": {"owner": "e2e-person", "group": "e2e-ops", "mode": "2750"},
             "/srv/e2e/deep/er": {"mode": "0700"},

@@ -243,7 +243,8 @@ const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 fn text(sys: &Sys, difference: &Difference) -> Option<String> {
     let address = &difference.address;
     let observed = difference.observed.as_ref()?;
-    let path = provider::of(address.kind()).text_path(address, observed)?;
+    let provider = provider::of(address.kind());
+    let path = provider.text_path(address, observed)?;
     let (dir, leaf) = sys.root().parent(&path).ok()??;
     let file = dir.open(leaf).ok()??;
     let found = dir.look_at(&file, leaf).ok()?;
@@ -253,7 +254,7 @@ fn text(sys: &Sys, difference: &Difference) -> Option<String> {
     let mut bytes = Vec::new();
     file.take(MAX_TEXT).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8(bytes).ok()?;
-    (!text.contains(PRIVATE_KEY)).then_some(text)
+    (!text.contains(PRIVATE_KEY)).then(|| provider.managed_text(observed, text))
 }
 
 /// Returns the addresses that a plan may contain: the desired resources and the resources in the ledger.

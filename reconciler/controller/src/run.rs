@@ -308,7 +308,9 @@ fn contents(job: &Job, plan: &Plan) -> Result<Blobs, RunFailure> {
         };
         let moves = |content: &Content| {
             let value = serde_json::to_value(content).ok();
-            change.precondition.is_none() || change.fields.iter().any(|field| field.to == value)
+            change.precondition.is_none()
+                || change.address.kind().is_made_whole()
+                || change.fields.iter().any(|field| field.to == value)
         };
         needed.extend(
             spec.contents()

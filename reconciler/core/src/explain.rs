@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use plumb_api::resource::{Strength, reads};
-use plumb_api::{Address, AnyAddress, HostName};
+use plumb_api::{Address, AnyAddress, AnyKind, HostName};
 use plumb_document::{Diagnostic, Node, Span, closest};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -244,12 +244,13 @@ fn origin(pick: &Pick<'_>) -> Origin {
 /// Returns a field's value as the host receives it. A content is returned as its text.
 fn value(
     build: &BuildContext<'_>,
+    kind: AnyKind,
     name: &str,
     node: &Node,
     scope: &crate::compose::Scope,
 ) -> Result<Json, Vec<Diagnostic>> {
     let mut contents = Vec::new();
-    let rendered = build.value(name, node, scope, &mut contents)?;
+    let rendered = build.value(kind, name, node, scope, &mut contents)?;
     Ok(match contents.pop() {
         Some((_, bytes)) => match std::str::from_utf8(&bytes) {
             Ok(text) => Json::from(text),
@@ -259,14 +260,20 @@ fn value(
     })
 }
 
-fn of_field(build: &BuildContext<'_>, field: &Field<'_>) -> Result<FieldOrigin, Vec<Diagnostic>> {
+fn of_field(
+    build: &BuildContext<'_>,
+    kind: AnyKind,
+    field: &Field<'_>,
+) -> Result<FieldOrigin, Vec<Diagnostic>> {
     let value = match &field.says {
-        FieldValues::One(pick, _) => value(build, &field.name, &pick.node, &pick.piece.scope)?,
+        FieldValues::One(pick, _) => {
+            value(build, kind, &field.name, &pick.node, &pick.piece.scope)?
+        }
         FieldValues::Union(picks) => {
             let mut all: Vec<Json> = Vec::new();
             for pick in picks {
                 if let Json::Array(items) =
-                    value(build, &field.name, &pick.node, &pick.piece.scope)?
+                    value(build, kind, &field.name, &pick.node, &pick.piece.scope)?
                 {
                     all.extend(items);
                 }
@@ -296,7 +303,7 @@ fn of_slot(
     match slot {
         Slot::Pieces(pieces) => {
             for field in merge(pieces)? {
-                fields.push(of_field(build, &field)?);
+                fields.push(of_field(build, address.kind(), &field)?);
             }
             for piece in *pieces {
                 let through = piece
@@ -316,7 +323,7 @@ fn of_slot(
             let patched = |name: &str| resource.fields.iter().any(|one| &*one.key.text == name);
             for field in merge(parts)? {
                 if !patched(&field.name) {
-                    fields.push(of_field(build, &field)?);
+                    fields.push(of_field(build, address.kind(), &field)?);
                 }
             }
             for field in &resource.fields {
@@ -328,7 +335,13 @@ fn of_slot(
                 };
                 fields.push(FieldOrigin {
                     field: field.key.text.to_string(),
-                    value: value(build, &field.key.text, &field.node, &field.scope)?,
+                    value: value(
+                        build,
+                        address.kind(),
+                        &field.key.text,
+                        &field.node,
+                        &field.scope,
+                    )?,
                     from: vec![origin],
                     overrode: Vec::new(),
                 });

@@ -97,6 +97,7 @@ pub(crate) fn observe(cx: &ObserveContext<'_>, path: &str, wish: Wish<'_>) -> Re
     Ok(FileObserved {
         file_type: file_type(found.kind),
         content,
+        block: false,
         owner,
         group,
         mode: wish.mode.then(|| Mode::from_bits(mode(&found))),

@@ -4,6 +4,7 @@ use plumb_api::resource::{Content, FileObserved, FileSpec, FileType, Presence};
 use plumb_api::{Address, Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT, Wish};
+use super::block;
 use super::{
     ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
     each, wrong_type,
@@ -27,6 +28,9 @@ impl Provider for Files {
             let Spec::File(spec) = item.spec else {
                 return wrong_type(item.address);
             };
+            if spec.block {
+                return block::observe(cx, item.address.name(), spec).map(Observed::File);
+            }
             let wish = Wish {
                 content: spec.content.is_some(),
                 owner: spec.owner.as_ref(),
@@ -43,6 +47,13 @@ impl Provider for Files {
             return None;
         };
         (found.file_type == FileType::File).then(|| address.name().to_owned())
+    }
+
+    fn managed_text(&self, observed: &Observed, text: String) -> String {
+        match observed {
+            Observed::File(found) if found.block => block::text(&text),
+            _ => text,
+        }
     }
 
     fn losses(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Vec<String> {
@@ -78,12 +89,17 @@ impl GiveBack for Files {
         })
     }
 
-    fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
+    fn restore_spec(&self, original: &Observed, managed: Option<&Spec>) -> Spec {
         let absent = FileObserved::default();
         let original = match original {
             Observed::File(original) if original.file_type == FileType::File => original,
             _ => &absent,
         };
+        if let Some(Spec::File(managed)) = managed {
+            if managed.block {
+                return Spec::File(block::restore_spec(original, managed));
+            }
+        }
         Spec::File(FileSpec {
             state: if original.file_type == FileType::File {
                 Presence::Present
@@ -124,6 +140,9 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         return wrong_type(work.address);
     };
     let path = work.address.name();
+    if spec.block {
+        return block::apply(cx, path, spec, work);
+    }
     if spec.state == Presence::Absent {
         at_path::remove(cx, path, FileKind::File)?;
         at_path::remove_made(cx, work.original)?;

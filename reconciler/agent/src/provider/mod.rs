@@ -9,8 +9,11 @@ mod apt;
 mod apt_cache;
 mod apt_install;
 mod apt_update;
+mod archive;
 mod at_path;
+mod block;
 mod bus;
+mod certificate;
 mod check;
 mod command;
 mod context;
@@ -18,10 +21,12 @@ mod directory;
 mod dpkg;
 mod faults;
 mod file;
+mod git;
 mod group;
 mod home_directory;
 mod identity;
 mod inputs;
+mod keypair;
 mod link;
 mod members;
 mod package;
@@ -37,6 +42,7 @@ mod start;
 mod sysctl;
 mod sysctl_files;
 pub(crate) mod systemd;
+mod tree;
 mod unit;
 mod unit_state;
 mod user;
@@ -196,6 +202,11 @@ pub(crate) trait Provider: Sync {
         None
     }
 
+    /// Returns the part of that file's text that the resource manages.
+    fn managed_text(&self, _observed: &Observed, text: String) -> String {
+        text
+    }
+
     // Changing.
 
     /// Fails if the host would refuse this change. The agent calls this for the observation on which the plan
@@ -291,6 +302,9 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::File => &file::Files,
         Kind::Directory => &directory::Directories,
         Kind::Link => &link::Links,
+        Kind::Archive => &archive::Archives,
+        Kind::Git => &git::Checkouts,
+        Kind::Keypair => &keypair::Keypairs,
         Kind::Package => &package::Packages,
         Kind::Unit => &unit::Units,
         Kind::Service => &service::Services,

@@ -64,6 +64,8 @@ pub(crate) struct FileStat {
     pub inode: u64,
     /// The time at which the content was last modified: seconds and nanoseconds since 1970.
     pub modified: (i64, u64),
+    /// The time at which the content or the status last changed. No program can set it.
+    pub changed: (i64, u64),
 }
 
 impl FileStat {
@@ -100,6 +102,7 @@ impl FileStat {
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
         }
     }
 }
@@ -520,6 +523,23 @@ impl Dir {
 
     pub(crate) fn room(&self) -> Result<StatVfs> {
         fstatvfs(&self.fd).at("ask for the room in", &self.path)
+    }
+
+    /// Returns the names in the directory like [`list`](Self::list), but fails if one of them isn't UTF-8.
+    pub(crate) fn list_all(&self) -> Result<Vec<String>> {
+        let count = rustix::fs::Dir::read_from(&self.fd)
+            .at("list", &self.path)?
+            .flatten()
+            .filter(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."))
+            .count();
+        let names = self.list()?;
+        if names.len() == count {
+            return Ok(names);
+        }
+        fail(
+            ErrorCode::Refused,
+            format!("{} has a file whose name isn't UTF-8", self.path),
+        )
     }
 
     pub(crate) fn list(&self) -> Result<Vec<String>> {

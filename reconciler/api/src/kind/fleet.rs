@@ -20,6 +20,9 @@ pub struct FleetSpec {
     /// The rules for rollouts.
     #[serde(default)]
     pub rollout: Rollout,
+    /// The rules for what the repository may contain.
+    #[serde(default)]
+    pub policies: Policies,
 }
 
 /// An Alertmanager: an endpoint of a host, or an address.
@@ -32,6 +35,28 @@ pub struct AlertmanagerRef {
     /// A URL: `http://192.0.2.3:9093`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+/// The rules for what the repository may contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Policies {
+    /// The severity of a secret in clear text.
+    #[serde(default)]
+    pub clear_text_secrets: ClearTextSecrets,
+}
+
+/// The severity of a secret in clear text: a private key, a token, or a password in a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ClearTextSecrets {
+    /// An error.
+    Deny,
+    /// A warning.
+    #[default]
+    Warn,
+    /// Nothing is reported.
+    Allow,
 }
 
 /// The rules for rollouts.

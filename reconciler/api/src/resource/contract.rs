@@ -29,6 +29,9 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// Fields that the manifest language defines and this version doesn't support.
     const UNSUPPORTED: &'static [&'static str] = &[];
 
+    /// Fields that name a file of the repository. The spec has the file's [`Content`] in its place.
+    const FILES: &'static [&'static str] = &[];
+
     /// Rank of the type. If nothing else orders two resources, the one with the lower rank is applied first.
     const RANK: u8 = 50;
 
@@ -101,6 +104,10 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     fn contents(&self) -> Vec<Content> {
         Vec::new()
     }
+
+    /// True if every change needs all contents, because the resource is always made as a whole. Otherwise, a
+    /// change needs the contents of the fields that it changes.
+    const MADE_WHOLE: bool = false;
 
     /// Returns the owning user and group that the spec names.
     fn owners(&self) -> Owners<'_> {

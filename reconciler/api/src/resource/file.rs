@@ -20,6 +20,11 @@ use crate::plan::FieldChange;
 /// original has them too. On a file with an ACL, the group bits of `mode` are the rights of the owning group,
 /// and not the ACL mask that `stat` shows in their place. New content loses the set-user-id and set-group-id
 /// bits of the old file unless `mode` has them; the plan says so.
+///
+/// With `block: true`, Plumb manages only the lines between `# BEGIN plumb` and `# END plumb`. All other bytes
+/// of the file stay as they are, whoever changes them. A file without these marks gets them at its end. When
+/// the resource leaves git, the block is taken out, and the file too if Plumb made it and nothing else is in
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -30,6 +35,13 @@ pub struct FileSpec {
     /// The content. When left out, an existing file keeps its content, and a missing file is created empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
+    /// `true`: the content is a block in the file, between two marks, and the rest of the file belongs to
+    /// others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub block: bool,
+    /// With `block`, what to do where the file doesn't exist: `create` (default) it, or `skip` the block.
+    #[serde(default, skip_serializing_if = "IfMissing::is_create")]
+    pub if_missing: IfMissing,
     /// The owning user. When left out, a new file belongs to root, and an existing one keeps its owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Principal>,
@@ -53,15 +65,37 @@ pub struct FileSpec {
     pub manage: Manage,
 }
 
+/// What to do where a file doesn't exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum IfMissing {
+    /// The file is created.
+    #[default]
+    Create,
+    /// Nothing is done.
+    Skip,
+}
+
+impl IfMissing {
+    /// True if this is the default, which the canonical form omits.
+    pub fn is_create(&self) -> bool {
+        *self == Self::Create
+    }
+}
+
 /// The observed state of a file's path.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileObserved {
     /// The file type at the path.
     pub file_type: FileType,
-    /// The content of a regular file, if the spec names it.
+    /// The content of a regular file, or of the block in it, if the spec names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
+    /// True if a block of the file was observed, and not the whole file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub block: bool,
     /// The owner, in the spec's form: a name, or a number if the spec has one or no name is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Principal>,
@@ -71,6 +105,53 @@ pub struct FileObserved {
     /// The permission bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
+}
+
+impl FileSpec {
+    /// Compares a block. An absent one is one that the file doesn't have; the file itself may stay.
+    fn compare_block(&self, observed: &FileObserved) -> Vec<FieldChange> {
+        let mut changes = Vec::new();
+        let is_missing = observed.file_type == FileType::Absent;
+        if is_missing && (self.wants_absent() || self.if_missing == IfMissing::Skip) {
+            return changes;
+        }
+        if self.wants_absent() {
+            if observed.content.is_some() {
+                changes.push(FieldChange::new("state", "present", "absent"));
+            }
+        } else {
+            differs(
+                &mut changes,
+                "state",
+                Some(&FileType::File),
+                Some(&observed.file_type),
+            );
+            differs(
+                &mut changes,
+                "content",
+                self.content.as_ref(),
+                observed.content.as_ref(),
+            );
+        }
+        self.compare_rights(observed, &mut changes);
+        changes
+    }
+
+    fn compare_rights(&self, observed: &FileObserved, changes: &mut Vec<FieldChange>) {
+        differs(
+            changes,
+            "owner",
+            self.owner.as_ref(),
+            observed.owner.as_ref(),
+        );
+        differs(
+            changes,
+            "group",
+            self.group.as_ref(),
+            observed.group.as_ref(),
+        );
+        differs(changes, "mode", self.mode.as_ref(), observed.mode.as_ref());
+    }
 }
 
 impl Resource for FileSpec {
@@ -83,6 +164,7 @@ impl Resource for FileSpec {
     owner: root
     group: root
     mode: "0640"
+  /etc/services: {content: "plumb-demo 8123/tcp\n", block: true}
 "#;
 
     const UNSUPPORTED: &'static [&'static str] = &["backup"];
@@ -117,10 +199,27 @@ impl Resource for FileSpec {
                 hint: "add the argument \"%s\", as in [visudo, -cf, \"%s\"]".to_owned(),
             });
         }
+        if self.block && self.content.is_none() {
+            problems.push(Problem {
+                field: "block",
+                message: "a block needs `content`".to_owned(),
+                hint: "add `content`; to take a block out, remove the resource".to_owned(),
+            });
+        }
+        if !self.block && self.if_missing == IfMissing::Skip {
+            problems.push(Problem {
+                field: "ifMissing",
+                message: "`ifMissing` is for a block".to_owned(),
+                hint: "add `block: true`, or remove `ifMissing`".to_owned(),
+            });
+        }
         problems
     }
 
     fn compare(&self, observed: &FileObserved) -> Vec<FieldChange> {
+        if self.block {
+            return self.compare_block(observed);
+        }
         let desired = if self.wants_absent() {
             FileType::Absent
         } else {
@@ -140,24 +239,7 @@ impl Resource for FileSpec {
                 self.content.as_ref(),
                 observed.content.as_ref(),
             );
-            differs(
-                &mut changes,
-                "owner",
-                self.owner.as_ref(),
-                observed.owner.as_ref(),
-            );
-            differs(
-                &mut changes,
-                "group",
-                self.group.as_ref(),
-                observed.group.as_ref(),
-            );
-            differs(
-                &mut changes,
-                "mode",
-                self.mode.as_ref(),
-                observed.mode.as_ref(),
-            );
+            self.compare_rights(observed, &mut changes);
         }
         changes
     }
@@ -205,5 +287,46 @@ impl Resource for FileSpec {
 
     fn contents(&self) -> Vec<Content> {
         self.content.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_is_compared_alone_and_may_skip_a_missing_file() {
+        let mut spec = FileSpec {
+            content: Some(Content::of(b"one\n")),
+            block: true,
+            ..FileSpec::default()
+        };
+        let fields = |spec: &FileSpec, observed: &FileObserved| -> Vec<String> {
+            let changes = spec.compare(observed);
+            changes.into_iter().map(|change| change.field).collect()
+        };
+        let missing = FileObserved::default();
+        let mut found = FileObserved {
+            file_type: FileType::File,
+            block: true,
+            ..FileObserved::default()
+        };
+        assert_eq!(fields(&spec, &missing), ["state", "content"]);
+        assert_eq!(fields(&spec, &found), ["content"]);
+        spec.if_missing = IfMissing::Skip;
+        assert!(fields(&spec, &missing).is_empty());
+        found.content = spec.content;
+        assert!(fields(&spec, &found).is_empty());
+        let absent = FileSpec {
+            state: Presence::Absent,
+            block: true,
+            ..FileSpec::default()
+        };
+        assert_eq!(fields(&absent, &found), ["state"]);
+        found.content = None;
+        assert!(
+            fields(&absent, &found).is_empty(),
+            "the rest of the file stays"
+        );
     }
 }

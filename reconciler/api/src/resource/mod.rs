@@ -7,7 +7,10 @@
 //! observed for comparison, and is never changed.
 
 mod alertmanager;
+mod archive;
 mod authorized_keys;
+mod backup;
+mod certificate;
 mod check;
 mod command;
 mod composite;
@@ -15,16 +18,20 @@ mod composite_name;
 mod container;
 mod contract;
 mod coupling;
+mod credentials;
 mod cron;
 mod directory;
 mod environment;
 mod exporter;
 mod field;
 mod file;
+mod git;
 mod grafana;
 mod group;
 mod hostname;
+mod hosts;
 mod journald;
+mod keypair;
 mod known_hosts;
 mod link;
 mod locale;
@@ -42,6 +49,7 @@ mod sysctl;
 mod text_source;
 mod timer;
 mod tmpfiles;
+mod tree;
 mod udev;
 mod unit;
 mod user;
@@ -53,23 +61,34 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use alertmanager::AlertmanagerSpec;
+pub use archive::{ArchiveSpec, SetIds};
 pub use authorized_keys::{AuthorizedKey, AuthorizedKeysSpec};
-pub use check::{CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port};
+pub use backup::{BackupKeep, BackupSpec, BackupTool, BackupVerify};
+pub use certificate::{
+    Acme, CertificateFiles, CertificateSpec, DnsChallenge, HttpChallenge, TlsChallenge,
+};
+pub use check::{
+    CertificateCheck, CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port,
+};
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
 pub use container::ContainerSpec;
 pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigger};
 pub use coupling::{Couplings, reads};
+pub use credentials::Credentials;
 pub use cron::CronSpec;
 pub use directory::{DirectoryObserved, DirectorySpec};
 pub use environment::EnvironmentSpec;
 pub use exporter::ExporterSpec;
 pub use field::{Content, FileType, Manage, Membership, Mode, Presence, Principal};
-pub use file::{FileObserved, FileSpec};
+pub use file::{FileObserved, FileSpec, IfMissing};
+pub use git::GitSpec;
 pub use grafana::GrafanaSpec;
 pub use group::{GroupObserved, GroupSpec};
 pub use hostname::HostnameSpec;
+pub use hosts::HostsSpec;
 pub use journald::{JournalStorage, JournaldSpec, Switch};
+pub use keypair::{KeyType, KeypairObserved, KeypairSpec};
 pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
 pub use locale::LocaleSpec;
@@ -85,6 +104,7 @@ pub use sysctl::{SysctlObserved, SysctlSpec};
 pub use text_source::TextSource;
 pub use timer::{Schedule, TimerSpec};
 pub use tmpfiles::TmpfilesSpec;
+pub use tree::TreeObserved;
 pub use udev::UdevSpec;
 pub use unit::{MaskLink, UnitObserved, UnitSpec, VendorUnit};
 pub use user::{UserObserved, UserSpec};
@@ -103,6 +123,12 @@ registry::resources! {
     Directory("directory"): DirectorySpec, DirectoryObserved;
     /// A symbolic link.
     Link("link"): LinkSpec, LinkObserved;
+    /// A folder with the files of an archive.
+    Archive("archive"): ArchiveSpec, TreeObserved;
+    /// A folder with the files of one commit.
+    Git("git"): GitSpec, TreeObserved;
+    /// A private key that is made on the host.
+    Keypair("keypair"): KeypairSpec, KeypairObserved;
     /// A package of the distribution.
     Package("package"): PackageSpec, PackageObserved;
     /// A systemd unit file or a drop-in, under `/etc/systemd/system`.
@@ -126,6 +152,10 @@ composite::composites! {
     Alertmanager("alertmanager"): AlertmanagerSpec;
     /// The SSH keys that may log in as a user.
     AuthorizedKeys("authorizedKeys"): AuthorizedKeysSpec;
+    /// A copy of folders that is made, pruned and verified on a schedule.
+    Backup("backup"): BackupSpec;
+    /// A TLS certificate that an ACME server issues, or that is on the host already.
+    Certificate("certificate"): CertificateSpec;
     /// A container that systemd runs by podman.
     Container("container"): ContainerSpec;
     /// A program that cron runs.
@@ -138,6 +168,8 @@ composite::composites! {
     Grafana("grafana"): GrafanaSpec;
     /// The host's own name.
     Hostname("hostname"): HostnameSpec;
+    /// The names and addresses of the fleet's hosts.
+    Hosts("hosts"): HostsSpec;
     /// The configuration of the system's journal.
     Journald("journald"): JournaldSpec;
     /// The SSH host keys that every user of the host trusts.
@@ -214,6 +246,8 @@ fn check_path(name: &str) -> Result<(), String> {
 fn parents(path: &str) -> Vec<Dependency> {
     let kinds = [
         (Kind::Directory, Strength::Implicit),
+        (Kind::Archive, Strength::Implicit),
+        (Kind::Git, Strength::Implicit),
         (Kind::Link, Strength::Leading),
     ];
     let above = path.match_indices('/').filter(|(at, _)| *at > 0);

@@ -64,6 +64,17 @@ macro_rules! resources {
                 match self { $(Kind::$variant => <$spec as Resource>::REFERENCES,)* }
             }
 
+            /// Returns the fields that name a file of the repository, and whose value in the spec is the file's
+            /// content.
+            pub fn files(self) -> &'static [&'static str] {
+                match self { $(Kind::$variant => <$spec as Resource>::FILES,)* }
+            }
+
+            /// True if every change needs all contents of the spec.
+            pub fn is_made_whole(self) -> bool {
+                match self { $(Kind::$variant => <$spec as Resource>::MADE_WHOLE,)* }
+            }
+
             /// Returns the rank of the type. If nothing else orders two resources, the one with the lower
             /// rank is applied first.
             pub fn rank(self) -> u8 {

@@ -265,8 +265,12 @@ fn what_comes_first_follows_from_types() {
         first,
         [
             "directory:/srv",
+            "archive:/srv",
+            "git:/srv",
             "link:/srv",
             "directory:/srv/www",
+            "archive:/srv/www",
+            "git:/srv/www",
             "link:/srv/www",
             "user:www"
         ]

@@ -7,6 +7,8 @@
 
 mod alertmanager;
 mod authorized_keys;
+mod backup;
+mod certificate;
 mod container;
 mod context;
 mod cron;
@@ -14,12 +16,14 @@ mod environment;
 mod exporter;
 mod grafana;
 mod hostname;
+mod hosts;
 mod journald;
 mod known_hosts;
 mod locale;
 mod part;
 mod prometheus;
 mod repository;
+mod shell;
 mod sshd;
 mod sudoers;
 mod timer;
@@ -94,12 +98,15 @@ macro_rules! expanders {
 expanders! {
     Alertmanager => alertmanager::expand;
     AuthorizedKeys => authorized_keys::expand;
+    Backup => backup::expand;
+    Certificate => certificate::expand;
     Container => container::expand;
     Cron => cron::expand;
     Environment => environment::expand;
     Exporter => exporter::expand;
     Grafana => grafana::expand;
     Hostname => hostname::expand;
+    Hosts => hosts::expand;
     Journald => journald::expand;
     KnownHosts => known_hosts::expand;
     Locale => locale::expand;

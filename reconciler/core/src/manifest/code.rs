@@ -29,6 +29,7 @@ codes! {
     LITERAL_TEMPLATE "literal-template" "A literal `content` has an expression such as `{{ params.x }}`. A literal text is never rendered: write `content: {template: \"…\"}`, or leave it if another program reads the braces.";
     STAND_IN "stand-in" "The file's bytes in git stand for others: it is a Git LFS pointer, or git-crypt encrypted it. Only a working folder has the real bytes, so hosts would get the wrong ones.";
     FILE_TOO_LARGE "file-too-large" "The file is larger than one file of the repository may be, so its bytes aren't read. A host that refers to it stays at its last desired state. Nothing else is affected.";
+    CLEAR_TEXT_SECRET "clear-text-secret" "A file has a private key, a token or a password in a URL in clear text. Everyone who can read the repository can read it, and git keeps it when it is removed: replace the secret itself. It is a warning; `policies: {clearTextSecrets: deny}` of the Fleet makes it an error, and `allow` ends it.";
     PATCH "patch" "A JSON Patch (RFC 6902) can't be applied to the composed resources, or its `test` failed.";
     ADDRESS "address" "An address in a network is missing, outside of its subnets, or used twice.";
     CONNECT "connect" "An entry of `connect` has no address: it needs one of `address`, `network` and `endpoint`, and the host must have it.";

@@ -4,6 +4,7 @@
 //! fleet together with its diagnostics, so that its host is held at its last desired state instead of looking
 //! deleted.
 
+mod clear_text;
 pub mod code;
 mod facts;
 mod fleet;
@@ -467,6 +468,9 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
     let name = fleet
         .as_ref()
         .map_or_else(|_| FleetName::nameless(), |fleet| fleet.name.clone());
+    let policies = fleet.as_ref().map(|fleet| fleet.spec.policies);
+    let clear_text = policies.unwrap_or_default().clear_text_secrets;
+    loose.extend(clear_text::find(&files, clear_text));
     let mut engine = Engine::new(&files);
     let empty = Arc::default();
     let defaults = fleet.as_ref().map_or(&empty, |fleet| &fleet.defaults);

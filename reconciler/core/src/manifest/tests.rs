@@ -155,7 +155,8 @@ fn what_is_not_built_is_refused() {
     for spec in [
         "secrets: {}",
         "budgets: {}",
-        "policies: {}",
+        "policies: {unfree: []}",
+        "policies: {insecure: {}}",
         "sshCa: x",
         "rollout: {waves: []}",
         "rollout: {halt: {alerts: []}}",
@@ -194,4 +195,29 @@ fn defaults_of_all_hosts_name_no_single_one() {
         let told = told(&[("fleet.yaml", &text)]);
         assert!(told.contains("can't be a default"), "{field}\n{told}");
     }
+}
+
+#[test]
+fn clear_text_secrets_are_found_and_never_quoted() {
+    let file = (
+        "files/app.conf",
+        "a\nurl=https://bob:hunter2@db.example/x\n",
+    );
+    let fleet = |policies: &str| {
+        format!(
+            "kind: Fleet\nmetadata: {{name: home}}\nspec: {{policies: {{clearTextSecrets: {policies}}}}}\n"
+        )
+    };
+    let found = "files/app.conf:2:13: LEVEL[clear-text-secret]: this line has a password in a URL in clear text\n";
+    for (policy, level) in [("deny", "error"), ("warn", "warning")] {
+        let told = told(&[("fleet.yaml", &fleet(policy)), file]);
+        assert!(told.starts_with(&found.replace("LEVEL", level)), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    assert_eq!(told(&[("fleet.yaml", &fleet("allow")), file]), "");
+    assert!(told(&[FLEET, file]).starts_with(&found.replace("LEVEL", "warning")));
+    let typo = told(&[("fleet.yaml", &fleet("denied"))]);
+    assert!(typo.contains("fleet.yaml:3:"), "{typo}");
+    let key = "-----BEGIN PRIVATE KEY-----\nMHcCAQEEIBkgAAAAAAAA\n";
+    assert_eq!(told(&[FLEET, ("trust/keys/a.asc", key)]), "");
 }

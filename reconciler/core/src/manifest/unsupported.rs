@@ -14,7 +14,8 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
         ObjectKind::Fleet => &[
             "secrets",
             "budgets",
-            "policies",
+            "policies/unfree",
+            "policies/insecure",
             "sshCa",
             "rollout/waves",
             "rollout/halt/alerts",

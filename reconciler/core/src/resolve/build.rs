@@ -46,19 +46,27 @@ impl BuildContext<'_> {
         scope.context(self.host_context.host, Some(self.host_context.fleet))
     }
 
-    /// Renders a field's value. For `content`, returns its hash and size and adds its bytes to `contents`.
+    /// Renders a field's value. For `content`, and for the path of a file of the repository, returns the hash
+    /// and size of the bytes and adds them to `contents`.
     pub(crate) fn value(
         &self,
+        kind: AnyKind,
         name: &str,
         node: &Node,
         scope: &Scope,
         contents: &mut Vec<(Digest, Arc<[u8]>)>,
     ) -> Result<Node, Vec<Diagnostic>> {
         let context = self.context(scope);
-        if name != "content" || node.is_null() {
+        let is_file = matches!(kind, AnyKind::Primitive(kind) if kind.files().contains(&name));
+        let bytes = match name {
+            _ if node.is_null() => None,
+            _ if is_file => Some(content::file(self.manifests, node, &context)?),
+            "content" => Some(content::bytes(self.manifests, node, &context)?),
+            _ => None,
+        };
+        let Some(bytes) = bytes else {
             return self.manifests.engine.render(node, &context);
-        }
-        let bytes = content::bytes(self.manifests, node, &context)?;
+        };
         let (spec, digest) = content::spec(&bytes, &node.span);
         contents.push((digest, bytes));
         Ok(spec)
@@ -175,7 +183,11 @@ pub(crate) fn composite(
         let (span, (fields, _)) = match slot {
             Slot::Pieces(pieces) => (&pieces[0].span, merged(build, pieces)?),
             Slot::Patched { resource, parts } => {
-                (&resource.span, patched_fields(build, resource, parts)?)
+                let kind = AnyKind::Composite(address.kind());
+                (
+                    &resource.span,
+                    patched_fields(build, kind, resource, parts)?,
+                )
             }
         };
         let (tree, places) = tree(&AnyAddress::Composite(address.clone()), span, fields)?;
@@ -247,11 +259,13 @@ fn one_field(
     field: &Field<'_>,
     contents: &mut Vec<(Digest, Arc<[u8]>)>,
 ) -> Result<RenderedField, Vec<Diagnostic>> {
+    let kind = address.kind();
     match &field.says {
         FieldValues::One(pick, beside) => {
-            let node = build.value(&field.name, &pick.node, &pick.piece.scope, contents)?;
+            let node = build.value(kind, &field.name, &pick.node, &pick.piece.scope, contents)?;
             for other in beside {
                 let value = build.value(
+                    kind,
                     &field.name,
                     &other.node,
                     &other.piece.scope,
@@ -269,7 +283,8 @@ fn one_field(
         FieldValues::Union(picks) => {
             let mut all: Vec<Node> = Vec::new();
             for pick in picks {
-                let node = build.value(&field.name, &pick.node, &pick.piece.scope, contents)?;
+                let node =
+                    build.value(kind, &field.name, &pick.node, &pick.piece.scope, contents)?;
                 match node.as_seq() {
                     Some(items) => all.extend(items.iter().cloned()),
                     // Decoding will report that the value isn't a list, with its position.
@@ -309,7 +324,8 @@ pub(super) fn patched(
         host_context,
         expansion,
     };
-    patched_fields(&build, resource, parts)
+    let kind = AnyKind::Primitive(address.kind());
+    patched_fields(&build, kind, resource, parts)
         .and_then(|(mut fields, contents)| {
             let mut diagnostics = Vec::new();
             build.references(&address.clone().into(), &mut fields, &mut diagnostics);
@@ -325,6 +341,7 @@ pub(super) fn patched(
 /// Returns the patched fields. They override the fields of parts at the same address.
 fn patched_fields(
     build: &BuildContext<'_>,
+    kind: AnyKind,
     resource: &PatchedResource,
     parts: &[&Piece],
 ) -> Result<Fields, Vec<Diagnostic>> {
@@ -335,7 +352,13 @@ fn patched_fields(
     };
     let mut diagnostics = Vec::new();
     for field in &resource.fields {
-        match build.value(&field.key.text, &field.node, &field.scope, &mut contents) {
+        match build.value(
+            kind,
+            &field.key.text,
+            &field.node,
+            &field.scope,
+            &mut contents,
+        ) {
             Ok(node) => {
                 done.retain(|under: &RenderedField| under.key.text != field.key.text);
                 done.push(RenderedField {

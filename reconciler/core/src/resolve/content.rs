@@ -86,6 +86,20 @@ pub(super) fn bytes(
     }
 }
 
+/// Returns the bytes of the file of the repository that a field names.
+pub(super) fn file(
+    manifests: &Manifests,
+    node: &Node,
+    context: &Context,
+) -> Result<Arc<[u8]>, Vec<Diagnostic>> {
+    if node.as_str().is_none() {
+        let message = format!("expected the path of a file, not {}", node.describe());
+        let diagnostic = Diagnostic::error(code::CONTENT, &node.span, message);
+        return Err(vec![diagnostic.hint("write files/NAME")]);
+    }
+    find(manifests, node, context).map(|(_, bytes)| bytes)
+}
+
 /// The path and bytes of a file of the repository.
 type File = (Arc<str>, Arc<[u8]>);
 

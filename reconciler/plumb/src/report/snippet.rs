@@ -4,6 +4,7 @@ use std::fmt;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 use plumb_api::LoginUrl;
+use plumb_core::manifest::code::CLEAR_TEXT_SECRET;
 use plumb_document::{Diagnostic, Severity, SourceMap, Span};
 
 use crate::palette::Palette;
@@ -71,7 +72,10 @@ impl Snippet {
                 });
             }
         }
-        let source = named(&diagnostic.span, sources);
+        // A snippet would show the secret.
+        let source = (diagnostic.code != CLEAR_TEXT_SECRET)
+            .then(|| named(&diagnostic.span, sources))
+            .flatten();
         // Without the file's text there is no snippet, so the message names file and line.
         let message = if source.is_some() {
             diagnostic.message.clone()
@@ -203,6 +207,21 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} is missing in:\n{shown}");
         }
+    }
+
+    #[test]
+    fn a_clear_text_secret_is_not_quoted() {
+        let file: Arc<str> = "files/token".into();
+        let span = Span::new(file.clone(), 1, 1, 0..0);
+        let mut sources = SourceMap::default();
+        sources.insert(file, b"ghp_hunter2\n".as_slice().into());
+        let diagnostic = Diagnostic::warning(CLEAR_TEXT_SECRET, &span, "this line has a token");
+        let shown = render_diagnostics(&[diagnostic], &sources, Palette::plain());
+        assert!(
+            shown.contains("files/token:1:1: this line has a token"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ fn found(uid: u32, gid: u32, mode: u32) -> FileStat {
         device: 1,
         inode: 1,
         modified: (0, 0),
+        changed: (0, 0),
     }
 }
 

@@ -9,8 +9,8 @@ use plumb_api::frame::{
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
     CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    LinkObserved, PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale,
-    SysctlObserved, UnitObserved, UserObserved,
+    KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState, ServiceObserved,
+    ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -61,6 +61,9 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::File => Observed::File(FileObserved::default()),
         Kind::Directory => Observed::Directory(DirectoryObserved::default()),
         Kind::Link => Observed::Link(LinkObserved::default()),
+        Kind::Archive => Observed::Archive(TreeObserved::default()),
+        Kind::Git => Observed::Git(TreeObserved::default()),
+        Kind::Keypair => Observed::Keypair(KeypairObserved::default()),
         Kind::Package => Observed::Package(PackageObserved::default()),
         Kind::Unit => Observed::Unit(UnitObserved::default()),
         Kind::Service => Observed::Service(ServiceObserved::default()),
@@ -86,7 +89,9 @@ impl ModelHost {
         for (address, resource) in goal.resources() {
             let observed = self.get(address);
             let fields = resource.spec().compare(&observed);
-            if !fields.is_empty() {
+            let made = self.ledger.contains_key(address) || address.kind().made(&fields);
+            let left_alone = resource.spec().manage() == Manage::Once && made;
+            if !fields.is_empty() && !left_alone {
                 differences.push(Difference {
                     address: address.clone(),
                     state: DifferenceState::Differs,
