@@ -179,7 +179,7 @@ impl Session<'_> {
         let Some(_lock) = home.lock("lock", apply::PATIENCE)? else {
             return Err(locked());
         };
-        dead_man::confirm(self.sys, &home, &request.nonce)?;
+        dead_man::confirm(self.sys, &home, &request.nonce, &request.fence.host)?;
         Ok(Response::Confirmed)
     }
 

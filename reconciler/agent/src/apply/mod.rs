@@ -23,7 +23,7 @@ use crate::book::{
     self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, NextGeneration, Original,
     Originals, Record,
 };
-use crate::dead_man::Armed;
+use crate::dead_man;
 use crate::error::{Result, fail};
 use crate::observe::{known, summary, unknown};
 use crate::provider::{self, ApplyContext, Direction, Effect, RefusedField};
@@ -84,6 +84,14 @@ impl Phase {
 }
 
 impl Step<'_> {
+    fn result(self) -> ChangeResult {
+        ChangeResult {
+            id: self.change.id,
+            address: self.change.address.clone(),
+            outcome: self.outcome.unwrap_or(Outcome::Stopped),
+        }
+    }
+
     /// Returns whether the step's spec is desired or restores the original.
     fn direction(&self) -> Direction {
         match self.digest {
@@ -134,12 +142,7 @@ pub(crate) fn run(
     let Some(_lock) = home.lock("lock", PATIENCE)? else {
         return Err(locked());
     };
-    if Armed::load(home)?.is_some() {
-        return fail(
-            ErrorCode::Unconfirmed,
-            "changes that could cut the controller off wait for their confirmation",
-        );
-    }
+    dead_man::refuse_armed(home)?;
     let mut loaded = book::load(sys, Some(home))?;
     book::refuse_lost(&loaded.state)?;
     roll_forward(sys, home, &mut loaded)?;
@@ -162,21 +165,15 @@ pub(crate) fn run(
         request.revision.clone(),
         temporary.clone(),
     );
-    let journal = if steps.is_empty() {
-        // Without changes, no journal is needed: the run only writes the ledger, in one step.
-        ledger.absorb(&Record::Begin(begin));
-        None
-    } else {
-        let opened = match Journal::begin(home, begin, room) {
-            Ok(opened) => opened,
-            Err(error) => {
-                next.release(home)?;
-                return Err(error);
-            }
-        };
-        ledger.absorb(&opened.1);
-        Some(opened.0)
+    let opened = match open_journal(home, begin, room, &steps) {
+        Ok(opened) => opened,
+        Err(error) => {
+            next.release(home)?;
+            return Err(error);
+        }
     };
+    let (journal, first) = opened;
+    ledger.absorb(&first);
     let context = ApplyContext {
         sys,
         home,
@@ -206,12 +203,11 @@ pub(crate) fn run(
     };
     run.phase = Phase::Ordinary(run.guarded());
     let driven = wire.alive(|| run.drive());
-    let (driven, armed) = match driven {
-        Ok(armed) => (Ok(()), armed),
-        Err(error) => (Err(error), None),
-    };
     let moved = wire.alive(|| run.note_moved(differing));
-    let stopped = driven.and(moved).err();
+    let (stopped, armed) = match driven {
+        Ok(armed) => (moved.err(), armed),
+        Err(error) => (Some(error), None),
+    };
     run.settle_ledger(stopped.as_ref());
     let Run {
         mut ledger,
@@ -225,17 +221,9 @@ pub(crate) fn run(
     if request.departure == Departure::Leaves && stopped.is_none() && ledger.resources.is_empty() {
         home.leave(sys)?;
     }
-    let results = steps
-        .into_iter()
-        .map(|step| ChangeResult {
-            id: step.change.id,
-            address: step.change.address.clone(),
-            outcome: step.outcome.unwrap_or(Outcome::Stopped),
-        })
-        .collect();
     Ok(Report {
         target: request.plan.target,
-        results,
+        results: steps.into_iter().map(Step::result).collect(),
         ledger: summary(&ledger, LedgerState::Sound, Some(&holder)),
         settling: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
         stopped,
@@ -246,6 +234,21 @@ pub(crate) fn run(
             .collect(),
         warnings: context.warnings,
     })
+}
+
+/// Opens the journal of a run, and returns its first record. Without changes, no journal is needed: the run only
+/// writes the ledger, in one step.
+fn open_journal(
+    home: &Home,
+    begin: Begin,
+    room: u64,
+    steps: &[Step<'_>],
+) -> Result<(Option<Journal>, Record)> {
+    if steps.is_empty() {
+        return Ok((None, Record::Begin(begin)));
+    }
+    let (journal, first) = Journal::begin(home, begin, room)?;
+    Ok((Some(journal), first))
 }
 
 /// Rejects a request whose lineage doesn't name the revision that the host applied last, so that a host never

@@ -13,16 +13,30 @@ mod revert;
 mod unit;
 mod watch;
 
-use plumb_api::frame::Nonce;
-use plumb_api::report::{AgentError, ErrorCode};
+use std::collections::BTreeSet;
 
-use crate::book::Home;
+use plumb_api::HostName;
+use plumb_api::frame::Nonce;
+use plumb_api::report::ErrorCode;
+
+use crate::book::{Home, Originals};
 use crate::error::{Result, fail};
 use crate::sys::Sys;
 
 pub(crate) use pre_image::{PreImage, PreState};
 pub(crate) use record::{Armed, Phase, Reverted};
 pub(crate) use watch::watch;
+
+/// Fails while changes of an earlier run wait for their confirmation.
+pub(crate) fn refuse_armed(home: &Home) -> Result<()> {
+    match Armed::load(home)? {
+        None => Ok(()),
+        Some(_) => fail(
+            ErrorCode::Unconfirmed,
+            "changes that could cut the controller off wait for their confirmation",
+        ),
+    }
+}
 
 /// Arms the timer, durably and before the first change.
 pub(crate) fn arm(sys: &Sys, home: &Home, armed: &Armed) -> Result<()> {
@@ -38,13 +52,14 @@ pub(crate) fn arm(sys: &Sys, home: &Home, armed: &Armed) -> Result<()> {
 /// Disarms the timer, so that the changes stay.
 pub(crate) fn disarm(sys: &Sys, home: &Home) -> Result<()> {
     Armed::remove(home)?;
+    Originals::open_pre_images(home)?.retain(&BTreeSet::new())?;
     unit::stop(sys)?;
     unit::remove(sys, home)
 }
 
-/// Confirms the changes of a run: disarms the timer, so that the changes stay. The caller must hold the host's lock. A confirmation that
-/// arrives twice succeeds twice.
-pub(crate) fn confirm(sys: &Sys, home: &Home, nonce: &Nonce) -> Result<()> {
+/// Confirms the changes of a run: disarms the timer, so that the changes stay. The caller must hold the host's
+/// lock. A confirmation that arrives twice succeeds twice.
+pub(crate) fn confirm(sys: &Sys, home: &Home, nonce: &Nonce, host: &HostName) -> Result<()> {
     match Armed::load(home)? {
         Some(armed) if armed.nonce != *nonce => fail(
             ErrorCode::Unconfirmed,
@@ -59,9 +74,7 @@ pub(crate) fn confirm(sys: &Sys, home: &Home, nonce: &Nonce) -> Result<()> {
             disarm(sys, home)
         }
         None => match Reverted::load(home)? {
-            Some(reverted) if reverted.nonce == *nonce => {
-                Err(AgentError::new(ErrorCode::Reverted, reverted.why))
-            }
+            Some(reverted) if reverted.nonce == *nonce => Err(reverted.answer(host)),
             _ => Ok(()),
         },
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use plumb_api::frame::Nonce;
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::{Address, Digest};
+use plumb_api::{Address, Digest, HostName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ use crate::sys::{boot_id, boottime_micros};
 
 const ARMED: &str = "dead-man";
 const REVERTED: &str = "reverted";
+
+/// Maximum number of resources that an error names.
+const NAMED: usize = 3;
 
 /// The armed timer, with everything that the host needs to put the changes back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -116,16 +119,29 @@ impl Reverted {
         remove(home, REVERTED)
     }
 
-    /// Returns the error with which the host refuses to try the changes again.
+    /// Returns the error with which the host refuses to try one of the changes again.
     pub(crate) fn refusal(&self, hostname: &str, holder: Option<&Holder>) -> AgentError {
         let host = holder.map_or(hostname, |holder| holder.host.as_str());
-        AgentError::new(
-            ErrorCode::Reverted,
-            format!("the host has put this change back: {}", self.why),
-        )
-        .hint(format!(
-            "correct it and push, or run `plumb reconcile {host}` to try it again"
-        ))
+        let message = format!("put back by the host: {}", self.why);
+        AgentError::new(ErrorCode::Reverted, message).hint(Self::hint(host))
+    }
+
+    /// Returns the answer to a confirmation that comes too late.
+    pub(crate) fn answer(&self, host: &HostName) -> AgentError {
+        let mut names: Vec<String> = self.changes.keys().map(ToString::to_string).collect();
+        let more = names.len().saturating_sub(NAMED);
+        names.truncate(NAMED);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        let message = format!("put back {}{more}: {}", names.join(", "), self.why);
+        AgentError::new(ErrorCode::Reverted, message).hint(Self::hint(host.as_str()))
+    }
+
+    fn hint(host: &str) -> String {
+        format!("correct the change and push, or run `plumb reconcile {host}` to try it again")
     }
 
     /// True if the desired state still has exactly these changes, so that they would cut the controller off

@@ -11,7 +11,7 @@ use super::pre_image::{PreImage, PreState};
 use super::record::{Armed, RevertCause, Reverted};
 use super::unit;
 use crate::blobs::Blobs;
-use crate::book::{self, Desired, Home, Ledger, Original, Originals, Record};
+use crate::book::{self, Desired, Home, Ledger, Loaded, Original, Originals, Record};
 use crate::error::Result;
 use crate::provider::{
     self, ApplyContext, Direction, Inputs, Item, ItemChange, ObserveContext, Reaction,
@@ -19,14 +19,15 @@ use crate::provider::{
 use crate::recover::roll_forward;
 use crate::sys::{Accounts, Sys};
 
-/// Puts all changes back, records why, and disarms the timer. Resources that can't be put back don't keep the
-/// others from it. The caller must hold the host's lock. If this is interrupted, it can be repeated.
+/// Puts all changes back, records why, and disarms the timer. Neither resources that can't be put back nor a ledger
+/// that can't be written keep the others from it. The caller must hold the host's lock. If this is interrupted, it
+/// can be repeated.
 pub(super) fn revert(sys: &Sys, home: &Home, armed: &Armed, cause: RevertCause) -> Result<()> {
-    let mut loaded = book::load(sys, Some(home))?;
-    if !matches!(loaded.state, LedgerState::Lost(_)) {
-        roll_forward(sys, home, &mut loaded)?;
-    }
-    let failed = restore(sys, home, &loaded.ledger, armed)?;
+    let loaded = recovered(sys, home);
+    let unknown = Ledger::default();
+    let ledger = loaded.as_ref().map_or(&unknown, |loaded| &loaded.ledger);
+    let failed = restore(sys, home, ledger, armed)?;
+    let mut loaded = loaded?;
     if !matches!(loaded.state, LedgerState::Lost(_)) {
         for pre_image in &armed.pre_images {
             loaded.ledger.absorb(&Record::Cancel {
@@ -45,7 +46,17 @@ pub(super) fn revert(sys: &Sys, home: &Home, armed: &Armed, cause: RevertCause) 
     };
     reverted.save(home)?;
     Armed::remove(home)?;
+    Originals::open_pre_images(home)?.retain(&BTreeSet::new())?;
     unit::remove(sys, home)
+}
+
+/// Loads the ledger, with the journal of an interrupted run applied to it.
+fn recovered(sys: &Sys, home: &Home) -> Result<Loaded> {
+    let mut loaded = book::load(sys, Some(home))?;
+    if !matches!(loaded.state, LedgerState::Lost(_)) {
+        roll_forward(sys, home, &mut loaded)?;
+    }
+    Ok(loaded)
 }
 
 fn why(armed: &Armed, cause: RevertCause, failed: &BTreeMap<Address, AgentError>) -> String {
@@ -59,14 +70,15 @@ fn why(armed: &Armed, cause: RevertCause, failed: &BTreeMap<Address, AgentError>
         }
         RevertCause::RunEnded => "the run ended before it had made all of them".to_owned(),
     };
-    for (address, error) in failed {
-        text.push_str(&format!("; {address} couldn't be put back: {error}"));
-    }
+    let failed = failed
+        .iter()
+        .map(|(address, error)| format!("; {address} couldn't be put back: {error}"));
+    text.extend(failed);
     text
 }
 
-/// Restores each resource in the reverse order of the changes, and then makes services take over their
-/// configuration. Returns the resources that couldn't be restored.
+/// Restores each resource in the reverse order of the changes. Services come last, as they read files, and then take
+/// over their configuration. Returns the resources that couldn't be restored.
 fn restore(
     sys: &Sys,
     home: &Home,
@@ -91,24 +103,29 @@ fn restore(
         unsynced: Vec::new(),
     };
     let mut failed = BTreeMap::new();
-    let mut kinds: BTreeSet<Kind> = BTreeSet::new();
-    for pre_image in armed.pre_images.iter().rev() {
-        let address = &pre_image.address;
-        let outcome = match &pre_image.state {
-            PreState::Observed(original) | PreState::Service(original, _) => {
-                kinds.insert(address.kind());
-                put_back(&mut context, ledger, address, original)
+    let reversed = armed.pre_images.iter().rev();
+    let (services, others): (Vec<_>, Vec<_>) =
+        reversed.partition(|one| matches!(one.state, PreState::Service(..)));
+    for group in [others, services] {
+        let mut kinds: BTreeSet<Kind> = BTreeSet::new();
+        for pre_image in group {
+            let address = &pre_image.address;
+            let outcome = match &pre_image.state {
+                PreState::Observed(original) | PreState::Service(original, _) => {
+                    kinds.insert(address.kind());
+                    put_back(&mut context, ledger, address, original)
+                }
+                PreState::Account(lines) => lines.restore(&mut context),
+                PreState::Nothing => Ok(()),
+            };
+            if let Err(error) = outcome {
+                failed.insert(address.clone(), error);
             }
-            PreState::Account(lines) => lines.restore(&mut context),
-            PreState::Nothing => Ok(()),
-        };
-        if let Err(error) = outcome {
-            failed.insert(address.clone(), error);
         }
-    }
-    context.sync_directories()?;
-    for kind in kinds {
-        provider::of(kind).settle(&mut context)?;
+        context.sync_directories()?;
+        for kind in kinds {
+            provider::of(kind).settle(&mut context)?;
+        }
     }
     for (address, service, reaction) in armed.pre_images.iter().filter_map(running) {
         if sys.is_sandbox() {

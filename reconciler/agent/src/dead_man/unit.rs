@@ -28,7 +28,7 @@ StartLimitIntervalSec=0
 Type=exec
 ExecStart={PATH}/{AGENT} dead-man
 Restart=on-failure
-RestartSec=1
+RestartSec=5
 OOMScoreAdjust=-900
 
 [Install]
