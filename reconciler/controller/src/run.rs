@@ -55,7 +55,6 @@ async fn drive(
     source: &SourcePort,
     ran: &mut RunReport,
 ) -> Result<RunEnd, RunFailure> {
-    let host = &job.host.name;
     let mut session = timed(
         ran,
         RunPhase::Connect,

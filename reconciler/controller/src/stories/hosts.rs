@@ -416,20 +416,20 @@ impl Host {
             address.kind().cuts_off(address.name(), &Logins::default())
         };
         let changes = request.plan.changes.iter().filter(guarded);
-        let changed: BTreeMap<Address, Spec> = changes
+        let risky: BTreeMap<Address, Spec> = changes
             .filter_map(|change| {
                 Some((change.address.clone(), state.get(&change.address)?.clone()))
             })
             .collect();
-        let unconfirmed = changed.keys().cloned().collect();
-        if let Some(dead_man) = request.dead_man.as_ref().filter(|_| !changed.is_empty()) {
+        let unconfirmed = risky.keys().cloned().collect();
+        if let Some(dead_man) = request.dead_man.as_ref().filter(|_| !risky.is_empty()) {
             let confirm = Duration::from_secs(dead_man.confirm.into());
             self.armed = Some(ArmedChange {
                 nonce: dead_man.nonce.clone(),
                 until: tokio::time::Instant::now() + confirm,
                 has,
                 ledger,
-                changed,
+                changed: risky,
             });
         }
         let report = Report {
