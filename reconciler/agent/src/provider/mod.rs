@@ -236,8 +236,8 @@ pub(crate) trait Provider: Sync {
     /// Applies all changes. Returns one result per change, in the order of the changes.
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>>;
 
-    /// Runs the closing step that a batch with changes of this type needs once, such as reloading systemd.
-    fn settle(&self, _context: &mut ApplyContext<'_>) -> Result<()> {
+    /// Runs the closing step that a batch with these changes needs once, such as reloading systemd.
+    fn settle(&self, _cx: &mut ApplyContext<'_>, _made: &[ItemChange<'_>]) -> Result<()> {
         Ok(())
     }
 
