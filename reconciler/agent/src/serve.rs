@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use plumb_api::frame::{Apply, FrameError, Incoming, Observe, Purpose, Request, Response};
+use plumb_api::frame::{Adopt, Apply, FrameError, Incoming, Observe, Purpose, Request, Response};
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::{Address, Digest};
 
-use crate::apply;
 use crate::blobs::Blobs;
 use crate::book::{self, Desired, Holder, Home};
 use crate::error::{Result, fail};
@@ -15,6 +14,7 @@ use crate::observe;
 use crate::recover::recover;
 use crate::sys::Sys;
 use crate::wire::Wire;
+use crate::{adopt, apply};
 
 /// The way in which a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,7 @@ impl Session<'_> {
             Request::Facts => Ok(Response::Facts(self.sys.facts())),
             Request::Observe(observe) => self.observe(observe),
             Request::Apply(apply) => self.apply(&apply),
+            Request::Adopt(request) => self.adopt(&request),
         };
         outcome.unwrap_or_else(Response::Error)
     }
@@ -139,6 +140,21 @@ impl Session<'_> {
         let differing = report.differences.iter();
         self.differing = differing.map(|one| one.address.clone()).collect();
         Ok(Response::Observed(Box::new(report)))
+    }
+
+    fn adopt(&self, request: &Adopt) -> Result<Response> {
+        let home = Home::open(self.sys)?;
+        let holder = match &home {
+            Some(home) => Holder::load(home)?,
+            None => None,
+        };
+        Holder::check_name(holder.as_ref(), &request.fence)?;
+        let loaded = book::load(self.sys, home.as_ref())?;
+        Ok(Response::Adopted(adopt::adopted(
+            self.sys,
+            &loaded.ledger,
+            &request.scope,
+        )))
     }
 
     /// Returns the state to which the controller's delta applies, or `None` if the host doesn't have it.

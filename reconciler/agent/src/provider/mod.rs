@@ -268,6 +268,14 @@ pub(crate) trait GiveBack {
         None
     }
 
+    /// Returns the spec that an observation fulfils, for a manifest. Returns `None` if the resource doesn't
+    /// exist.
+    fn adopt_spec(&self, observed: &Observed) -> Option<Spec> {
+        self.describe(observed)?;
+        let spec = self.restore_spec(observed, None);
+        (!spec.wants_absent()).then_some(spec)
+    }
+
     /// Describes the original in a phrase for people. Returns `None` if the resource didn't exist.
     fn describe(&self, original: &Observed) -> Option<String>;
 
