@@ -11,7 +11,7 @@ use plumb_api::{Address, Observed, Spec};
 use crate::book::{Desired, Ledger};
 use crate::error::Result;
 use crate::observe;
-use crate::provider::{self, Inputs, Item, ObserveContext};
+use crate::provider::{self, GiveBack, Inputs, Item, ObserveContext};
 use crate::sys::Sys;
 
 /// Maximum size of all texts of an answer together, in bytes.
@@ -30,7 +30,7 @@ pub(crate) fn adopted(sys: &Sys, ledger: &Ledger, scope: &AdoptScope) -> Vec<Ado
         .into_iter()
         .map(|address| {
             let give_back = provider::of(address.kind()).give_back();
-            (address, give_back.map(|give_back| give_back.full_spec()))
+            (address, give_back.map(GiveBack::full_spec))
         })
         .collect();
     let items: Vec<Item<'_>> = specs

@@ -16,6 +16,7 @@ const COMMANDS: [&str; 20] = [
     "approve",
     "trust",
     "plan",
+    "adopt",
     "apply",
     "get",
     "describe",

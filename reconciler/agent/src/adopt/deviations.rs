@@ -107,8 +107,10 @@ fn own_units(sys: &Sys) -> BTreeSet<String> {
     for name in sys.root().list(folder).unwrap_or_default() {
         if let Some(unit) = name.strip_suffix(".d").filter(|unit| is_unit(unit)) {
             let drop_ins = files_in(sys, &format!("{folder}/{unit}.d"));
-            let names = drop_ins.iter().filter(|name| name.ends_with(".conf"));
-            units.extend(names.map(|drop_in| format!("{unit}.d/{drop_in}")));
+            let names = drop_ins
+                .iter()
+                .filter_map(|name| name.strip_suffix(".conf"));
+            units.extend(names.map(|drop_in| format!("{unit}.d/{drop_in}.conf")));
         }
     }
     units.extend(
