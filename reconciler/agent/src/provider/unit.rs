@@ -96,7 +96,7 @@ impl Provider for Units {
             let name = change.address.name();
             creates_unit(change) && systemd::has_read(name, &UnitSpec::path_in_folder(name))
         };
-        if cx.sys.is_sandbox() || made.iter().all(is_read) {
+        if cx.sys.is_sandbox() || !made.is_empty() && made.iter().all(is_read) {
             return Ok(());
         }
         systemd::reload(cx.sys)
