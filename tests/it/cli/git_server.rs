@@ -45,6 +45,11 @@ impl Request {
         format!("{} {}?{}\n{body}", self.method, self.path, self.query)
     }
 
+    /// Returns its body alone.
+    pub(crate) fn content(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// Reads a request; `None` if the peer sent none.
     fn read(from: &mut impl std::io::BufRead) -> Option<Self> {
         let mut line = String::new();

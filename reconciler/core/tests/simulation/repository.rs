@@ -172,6 +172,7 @@ impl Repository {
             steps: steps.collect(),
             first_seen: BTreeMap::new(),
             rollbacks: Vec::new(),
+            resumes: Vec::new(),
             revoked: Vec::new(),
             unbacked: None,
         }
