@@ -9,10 +9,10 @@ use plumb_api::{Address, Digest, Observed, Spec};
 
 use super::{Doing, Run};
 use crate::book::{Original, Record};
-use crate::error::{Result, fail};
+use crate::error::{fail, Result};
 use crate::provider::{
-    self, Effect, Inputs, Item, ObserveContext, has_inputs, inputs_after, kept_content,
-    missing_parents,
+    self, has_inputs, inputs_after, kept_content, missing_parents, Effect, Inputs, Item,
+    ObserveContext,
 };
 use crate::sys::{Attributes, Sys};
 use crate::undesired::inherited;
@@ -129,7 +129,8 @@ impl Run<'_> {
         let wanted = earlier.as_ref().and_then(kept_content);
         let path = address.kind().path(address.name()).unwrap_or_default();
         if !original.observed.exists() {
-            original.made = self.made_above(&path, original.made);
+            let created = provider::of(address.kind()).creation_path(address);
+            original.made = self.made_above(&created.unwrap_or_default(), original.made);
         }
         // The first original counts as long as its content is available: on the host itself or, if the file
         // has drifted since, among the contents that the controller sent to restore it.
@@ -263,10 +264,11 @@ fn original(sys: &Sys, address: &Address, observed: Observed) -> Result<Original
         None => observed,
     };
     let (mut made, mut attributes) = (Vec::new(), None);
-    if let Some(path) = path {
-        if !exists {
-            made = missing_parents(sys, &path);
-        } else if let Some((dir, leaf)) = sys.root().parent(&path)? {
+    if !exists {
+        let created = provider::of(address.kind()).creation_path(address);
+        made = created.map_or_else(Vec::new, |path| missing_parents(sys, &path));
+    } else if let Some(path) = path {
+        if let Some((dir, leaf)) = sys.root().parent(&path)? {
             attributes = Some(Attributes::at(&dir, leaf)?);
         }
     }

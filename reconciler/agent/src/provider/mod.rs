@@ -28,6 +28,9 @@ mod inputs;
 mod keypair;
 mod link;
 mod members;
+mod mount;
+mod mount_table;
+mod own_unit;
 mod package;
 mod passwd;
 mod policy_rc;
@@ -56,13 +59,13 @@ use plumb_api::{Address, Kind, Observed, Spec};
 pub(crate) use apt::transactions;
 pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
-pub(crate) use faults::{RefusedField, is_refused, of_refused};
+pub(crate) use faults::{is_refused, of_refused, RefusedField};
 pub(crate) use identity::{Identities, Identity};
-pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
+pub(crate) use inputs::{has_inputs, inputs_after, Inputs};
 pub(crate) use settling::{Poll, Settling, SettlingItem};
 
 use crate::book::{CreationStep, Ledger, Original};
-use crate::error::{Result, fail};
+use crate::error::{fail, Result};
 
 /// The effect of a change, as far as the next observation doesn't show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +145,12 @@ pub(crate) trait Provider: Sync {
     /// because their order doesn't matter.
     fn joins(&self, _spec: &Spec, _fields: &[FieldChange]) -> bool {
         false
+    }
+
+    /// Returns the path above which a creation of the resource makes the folders that are missing. They are
+    /// removed with the resource.
+    fn creation_path(&self, address: &Address) -> Option<String> {
+        address.kind().path(address.name())
     }
 
     /// Returns the path that a change writes to, if there is one. The agent checks that its file system is
@@ -301,6 +310,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::User => &user::Users,
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
+        Kind::Mount => &mount::Mounts,
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,
     }

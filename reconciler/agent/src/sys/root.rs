@@ -13,12 +13,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use plumb_api::report::{AgentError, ErrorCode};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatVfs, StatxFlags, Uid, chownat,
-    fchmod, fstat, fstatvfs, mkdirat, openat, openat2, readlinkat, statat, statx, unlinkat,
+    chownat, fchmod, fstat, fstatvfs, mkdirat, openat, openat2, readlinkat, statat, statx,
+    unlinkat, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatVfs, StatxFlags, Uid,
 };
 use rustix::io::Errno;
 
-use crate::error::{At, Result, fail};
+use crate::error::{fail, At, Result};
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -503,11 +503,11 @@ impl Dir {
         }
     }
 
-    /// Removes a directory if it is empty. Returns false if it isn't empty.
+    /// Removes a directory if it is empty. Returns false if it isn't empty or a file system is mounted there.
     pub(crate) fn remove_directory(&self, leaf: &str) -> Result<bool> {
         match unlinkat(&self.fd, leaf, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(false),
             Err(errno) => Err(errno).at("remove the directory", &self.path_of(leaf)),
         }
     }

@@ -35,6 +35,7 @@ mod keypair;
 mod known_hosts;
 mod link;
 mod locale;
+mod mount;
 mod package;
 mod program;
 mod prometheus;
@@ -51,6 +52,7 @@ mod tmpfiles;
 mod tree;
 mod udev;
 mod unit;
+mod unit_text;
 mod user;
 mod zram;
 
@@ -67,13 +69,13 @@ pub use certificate::{
     Acme, CertificateFiles, CertificateSpec, DnsChallenge, HttpChallenge, TlsChallenge,
 };
 pub use check::{
-    CertificateCheck, CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port,
+    host_and_port, CertificateCheck, CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl,
 };
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
 pub use container::ContainerSpec;
 pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigger};
-pub use coupling::{Couplings, reads};
+pub use coupling::{reads, Couplings};
 pub use credentials::Credentials;
 pub use cron::CronSpec;
 pub use directory::{DirectoryObserved, DirectorySpec};
@@ -91,6 +93,7 @@ pub use keypair::{KeyType, KeypairObserved, KeypairSpec};
 pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
 pub use locale::LocaleSpec;
+pub use mount::{MountObserved, MountSpec, MountState};
 pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use prometheus::PrometheusSpec;
 pub use repository::{Pin, RepositorySpec};
@@ -139,6 +142,8 @@ registry::resources! {
     Group("group"): GroupSpec, GroupObserved;
     /// A kernel parameter under `/proc/sys`, at run time and across reboots.
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
+    /// A file system that is mounted at a directory.
+    Mount("mount"): MountSpec, MountObserved;
     /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
     /// A condition that must hold after all changes.
@@ -239,14 +244,16 @@ fn check_path(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the folders above a path, and the links that may be in their places. Those that are managed are
-/// applied before the path.
+/// Returns the folders above a path, and the links and mounts that may be in their places. Those that are
+/// managed are applied before the path.
 fn parents(path: &str) -> Vec<Dependency> {
     let kinds = [
         (Kind::Directory, Strength::Implicit),
         (Kind::Archive, Strength::Implicit),
         (Kind::Git, Strength::Implicit),
         (Kind::Link, Strength::Leading),
+        // A mount leads elsewhere too, whenever it comes, changes or goes.
+        (Kind::Mount, Strength::Leading),
     ];
     let above = path.match_indices('/').filter(|(at, _)| *at > 0);
     above

@@ -214,11 +214,9 @@ fn an_empty_unit_file_is_a_mask_and_refused() {
     let unit = spec(Kind::Unit, json!({"content": empty}));
     let problems = unit.check("sleeper.service");
     assert_eq!(problems.len(), 1);
-    assert!(
-        problems[0]
-            .hint
-            .contains("service: {sleeper: {masked: true}}")
-    );
+    assert!(problems[0]
+        .hint
+        .contains("service: {sleeper: {masked: true}}"));
     assert!(unit.check("sleeper.service.d/x.conf").is_empty());
     let masked = spec(Kind::Service, json!({"masked": true}));
     let claim = masked.claims("sleeper").unwrap();
@@ -268,10 +266,12 @@ fn what_comes_first_follows_from_types() {
             "archive:/srv",
             "git:/srv",
             "link:/srv",
+            "mount:/srv",
             "directory:/srv/www",
             "archive:/srv/www",
             "git:/srv/www",
             "link:/srv/www",
+            "mount:/srv/www",
             "user:www"
         ]
     );

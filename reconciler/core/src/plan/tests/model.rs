@@ -9,8 +9,9 @@ use plumb_api::frame::{
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
     CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState, ServiceObserved,
-    ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState,
+    ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved,
+    UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -70,6 +71,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::User => Observed::User(UserObserved::default()),
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
+        Kind::Mount => Observed::Mount(MountObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
@@ -330,6 +332,12 @@ impl ModelHost {
                 o.running.clone_from(&s.value);
                 o.persisted.clone_from(&s.value);
                 Observed::Sysctl(o)
+            }
+            (Spec::Mount(s), Observed::Mount(mut o)) => {
+                o.unit = Some(s.unit_text(address.name()));
+                o.enabled = true;
+                o.mounted.clone_from(&s.source);
+                Observed::Mount(o)
             }
             (Spec::Command(_), Observed::Command(_)) => {
                 Observed::Command(CommandObserved::default())
