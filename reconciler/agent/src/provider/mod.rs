@@ -41,6 +41,8 @@ mod service_links;
 mod service_settle;
 mod settling;
 mod start;
+mod swap;
+mod swap_file;
 mod sysctl;
 mod sysctl_files;
 mod systemd;
@@ -311,6 +313,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
         Kind::Mount => &mount::Mounts,
+        Kind::Swap => &swap::Swaps,
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,
     }

@@ -45,6 +45,7 @@ mod service;
 mod setting;
 mod sshd;
 mod sudoers;
+mod swap;
 mod sysctl;
 mod text_source;
 mod timer;
@@ -101,6 +102,7 @@ pub use service::{RunState, ServiceObserved, ServiceSpec, ServiceState, Stale};
 pub use setting::Setting;
 pub use sshd::{SshdMatch, SshdSpec};
 pub use sudoers::SudoersSpec;
+pub use swap::{SwapFile, SwapObserved, SwapSpec};
 pub use sysctl::{SysctlObserved, SysctlSpec};
 pub use text_source::TextSource;
 pub use timer::{Schedule, TimerSpec};
@@ -144,6 +146,8 @@ registry::resources! {
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
     /// A file system that is mounted at a directory.
     Mount("mount"): MountSpec, MountObserved;
+    /// A file or a device to which the kernel moves memory.
+    Swap("swap"): SwapSpec, SwapObserved;
     /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
     /// A condition that must hold after all changes.

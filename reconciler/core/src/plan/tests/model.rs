@@ -10,7 +10,7 @@ use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
     CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
     KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState,
-    ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved,
+    ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved,
     UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
@@ -72,6 +72,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
         Kind::Mount => Observed::Mount(MountObserved::default()),
+        Kind::Swap => Observed::Swap(SwapObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
@@ -338,6 +339,12 @@ impl ModelHost {
                 o.enabled = true;
                 o.mounted.clone_from(&s.source);
                 Observed::Mount(o)
+            }
+            (Spec::Swap(s), Observed::Swap(mut o)) => {
+                o.unit = Some(s.unit_text(address.name()));
+                o.enabled = true;
+                o.active = s.priority.or(Some(-2));
+                Observed::Swap(o)
             }
             (Spec::Command(_), Observed::Command(_)) => {
                 Observed::Command(CommandObserved::default())
