@@ -4,8 +4,8 @@ use plumb_api::report::ErrorCode;
 use plumb_api::resource::{Content, Mode, UnitSpec};
 
 use super::at_path::{self, Bytes, Put, ROOT};
-use super::{systemd, ApplyContext};
-use crate::error::{fail, Result};
+use super::{ApplyContext, systemd};
+use crate::error::{Result, fail};
 use crate::sys::{FileKind, Sys};
 
 /// Maximum size of such a file, in bytes.

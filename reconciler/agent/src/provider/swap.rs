@@ -9,8 +9,8 @@ use plumb_api::{Address, Observed, Spec};
 use super::at_path::{self, Bytes, Put, ROOT};
 use super::own_unit::{OwnUnit, UnitState};
 use super::{
-    each, mount_table, swap_file, wrong_type, ApplyContext, Effect, GiveBack, Item, ItemChange,
-    ObserveContext, Provider,
+    ApplyContext, Effect, GiveBack, Item, ItemChange, ObserveContext, Provider, each, mount_table,
+    swap_file, wrong_type,
 };
 use crate::error::{At, Result};
 use crate::sys::{FileKind, Program, Sys};

@@ -6,14 +6,14 @@ use std::os::unix::fs::FileExt as _;
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::SwapFile;
-use rustix::fs::{fallocate, fstatfs, ioctl_getflags, ioctl_setflags, FallocateFlags, IFlags};
+use rustix::fs::{FallocateFlags, IFlags, fallocate, fstatfs, ioctl_getflags, ioctl_setflags};
 use rustix::io::Errno;
 
-use super::at_path::{in_the_way, keep_for_sync};
 use super::ApplyContext;
+use super::at_path::{in_the_way, keep_for_sync};
 use crate::book::RESERVE;
 use crate::error::{At, Result};
-use crate::sys::{create_new, split, Dir, FileKind, Program, Sys};
+use crate::sys::{Dir, FileKind, Program, Sys, create_new, split};
 
 /// Numbers of the file systems that can hold a swap file (statfs(2)).
 const EXT: i64 = 0xEF53;

@@ -13,12 +13,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use plumb_api::report::{AgentError, ErrorCode};
 use rustix::fs::{
-    chownat, fchmod, fstat, fstatvfs, mkdirat, openat, openat2, readlinkat, statat, statx,
-    unlinkat, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatVfs, StatxFlags, Uid,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatVfs, StatxFlags, Uid, chownat,
+    fchmod, fstat, fstatvfs, mkdirat, openat, openat2, readlinkat, statat, statx, unlinkat,
 };
 use rustix::io::Errno;
 
-use crate::error::{fail, At, Result};
+use crate::error::{At, Result, fail};
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Mode, Presence, Principal};
 use super::{
-    check_path, differs, lies_in, parents, principals, Dependency, Kind, Owners, Resource,
-    Strength, LIFELINE_PATHS,
+    Dependency, Kind, LIFELINE_PATHS, Logins, Owners, Resource, Strength, check_path, differs,
+    lies_in, parents, principals,
 };
 use crate::name::Address;
 use crate::plan::FieldChange;
@@ -134,6 +134,10 @@ impl Resource for DirectorySpec {
 
     fn lifeline(name: &str) -> bool {
         lies_in(name, LIFELINE_PATHS)
+    }
+
+    fn cuts_off(name: &str, logins: &Logins) -> bool {
+        lies_in(name, LIFELINE_PATHS) || logins.need(name)
     }
 
     fn wants_absent(&self) -> bool {

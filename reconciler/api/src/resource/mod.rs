@@ -20,6 +20,7 @@ mod contract;
 mod coupling;
 mod credentials;
 mod cron;
+mod database;
 mod directory;
 mod environment;
 mod exporter;
@@ -35,6 +36,7 @@ mod keypair;
 mod known_hosts;
 mod link;
 mod locale;
+mod login;
 mod mount;
 mod package;
 mod program;
@@ -70,15 +72,16 @@ pub use certificate::{
     Acme, CertificateFiles, CertificateSpec, DnsChallenge, HttpChallenge, TlsChallenge,
 };
 pub use check::{
-    host_and_port, CertificateCheck, CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl,
+    CertificateCheck, CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port,
 };
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
 pub use container::ContainerSpec;
 pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigger};
-pub use coupling::{reads, Couplings};
+pub use coupling::{Couplings, reads};
 pub use credentials::Credentials;
 pub use cron::CronSpec;
+pub use database::{DatabaseObserved, DatabaseSpec, Engine, PUBLIC, Privilege, ServerState};
 pub use directory::{DirectoryObserved, DirectorySpec};
 pub use environment::EnvironmentSpec;
 pub use exporter::ExporterSpec;
@@ -94,6 +97,7 @@ pub use keypair::{KeyType, KeypairObserved, KeypairSpec};
 pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
 pub use locale::LocaleSpec;
+pub use login::Logins;
 pub use mount::{MountObserved, MountSpec, MountState};
 pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use prometheus::PrometheusSpec;
@@ -148,6 +152,8 @@ registry::resources! {
     Mount("mount"): MountSpec, MountObserved;
     /// A file or a device to which the kernel moves memory.
     Swap("swap"): SwapSpec, SwapObserved;
+    /// A database of a server on the host.
+    Database("database"): DatabaseSpec, DatabaseObserved;
     /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
     /// A condition that must hold after all changes.
@@ -300,8 +306,12 @@ const LIFELINE_PATHS: &[&str] = &[
     "/etc/sudoers",
     "/etc/sudoers.d",
     "/etc/plumb",
-    "/etc/pam.d/sshd",
-    "/etc/pam.d/sudo",
+    "/etc/pam.d",
+    "/etc/security",
+    "/etc/nsswitch.conf",
+    "/etc/hosts.allow",
+    "/etc/hosts.deny",
+    "/etc/nftables.conf",
 ];
 
 /// Adds the change of a field if the spec names it and the host has another value.

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::field::Manage;
 use super::unit::keys_read_by;
-use super::unit_text::{device_path, name_of_path, setting, value_of, FSTAB_KEY, HEADER};
+use super::unit_text::{FSTAB_KEY, HEADER, device_path, name_of_path, setting, value_of};
 use super::{
-    check_path, lies_in, parents, Dependency, Kind, Problem, Resource, Strength, UnitSpec,
+    Dependency, Kind, Problem, Resource, Strength, UnitSpec, check_path, lies_in, parents,
 };
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
@@ -163,11 +163,7 @@ impl MountSpec {
         let [local, remote] = Self::TARGETS;
         let needs_network =
             self.network().is_some() || self.options.iter().any(|option| option == "_netdev");
-        if needs_network {
-            remote
-        } else {
-            local
-        }
+        if needs_network { remote } else { local }
     }
 
     /// Returns the text of the unit file for a mount at this path.
@@ -572,10 +568,12 @@ mod tests {
         mount.file_system = Some("nfs4".to_owned());
         assert!(mount.unit_text("/a").contains("WantedBy=remote-fs.target"));
         let package = "package:nfs-common".parse().unwrap();
-        assert!(mount
-            .requires("/a")
-            .iter()
-            .any(|one| one.address == package));
+        assert!(
+            mount
+                .requires("/a")
+                .iter()
+                .any(|one| one.address == package)
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::field::{Manage, Presence};
 use super::unit::keys_read_by;
-use super::unit_text::{device_path, name_of_path, setting, value_of, FSTAB_KEY, HEADER};
-use super::{check_path, parents, Claim, Dependency, Problem, Resource, UnitSpec};
+use super::unit_text::{FSTAB_KEY, HEADER, device_path, name_of_path, setting, value_of};
+use super::{Claim, Dependency, Problem, Resource, UnitSpec, check_path, parents};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 use crate::size::Size;

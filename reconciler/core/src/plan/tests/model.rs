@@ -8,10 +8,10 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState,
-    ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved,
-    UserObserved,
+    CheckObserved, CommandObserved, DatabaseObserved, DirectoryObserved, FileObserved, FileType,
+    GroupObserved, KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence,
+    RunState, ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved,
+    UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -73,6 +73,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
         Kind::Mount => Observed::Mount(MountObserved::default()),
         Kind::Swap => Observed::Swap(SwapObserved::default()),
+        Kind::Database => Observed::Database(DatabaseObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
