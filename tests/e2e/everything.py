@@ -130,6 +130,7 @@ def resources(tool: str = "1.0", hello: str = "one", reload: str = "one", daemon
             "e2e-system-group": {"system": True},
             "audio": {"members": ["games"]},
         },
+        "mount": {"/srv/e2e-mount": {"source": "tmpfs", "type": "tmpfs", "options": ["size=1m", "nodev"]}},
         # None of these hosts has a server, and so none has the database.
         "database": {"e2e-gone": {"state": "absent"}},
         "sysctl": {

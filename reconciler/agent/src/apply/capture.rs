@@ -129,7 +129,8 @@ impl Run<'_> {
         let wanted = earlier.as_ref().and_then(kept_content);
         let path = address.kind().path(address.name()).unwrap_or_default();
         if !original.observed.exists() {
-            original.made = self.made_above(&path, original.made);
+            let created = provider::of(address.kind()).creation_path(address);
+            original.made = self.made_above(&created.unwrap_or_default(), original.made);
         }
         // The first original counts as long as its content is available: on the host itself or, if the file
         // has drifted since, among the contents that the controller sent to restore it.
@@ -248,10 +249,11 @@ pub(super) fn original(sys: &Sys, address: &Address, observed: Observed) -> Resu
         None => observed,
     };
     let (mut made, mut attributes) = (Vec::new(), None);
-    if let Some(path) = path {
-        if !exists {
-            made = missing_parents(sys, &path);
-        } else if let Some((dir, leaf)) = sys.root().parent(&path)? {
+    if !exists {
+        let created = provider::of(address.kind()).creation_path(address);
+        made = created.map_or_else(Vec::new, |path| missing_parents(sys, &path));
+    } else if let Some(path) = path {
+        if let Some((dir, leaf)) = sys.root().parent(&path)? {
             attributes = Some(Attributes::at(&dir, leaf)?);
         }
     }

@@ -35,6 +35,9 @@ mod kernel_parameter;
 mod keypair;
 mod link;
 mod members;
+mod mount;
+mod mount_table;
+mod own_unit;
 mod package;
 mod passwd;
 mod policy_rc;
@@ -47,6 +50,8 @@ mod service_links;
 mod service_settle;
 mod settling;
 mod start;
+mod swap;
+mod swap_file;
 mod sysctl;
 mod sysctl_files;
 pub(crate) mod systemd;
@@ -154,6 +159,12 @@ pub(crate) trait Provider: Sync {
     /// because their order doesn't matter.
     fn joins(&self, _spec: &Spec, _fields: &[FieldChange]) -> bool {
         false
+    }
+
+    /// Returns the path above which a creation of the resource makes the folders that are missing. They are
+    /// removed with the resource.
+    fn creation_path(&self, address: &Address) -> Option<String> {
+        address.kind().path(address.name())
     }
 
     /// Returns the path that a change writes to, if there is one. The agent checks that its file system is
@@ -348,6 +359,8 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Sysctl => &sysctl::Sysctls,
         Kind::KernelModule => &kernel_module::KernelModules,
         Kind::KernelParameter => &kernel_parameter::KernelParameters,
+        Kind::Mount => &mount::Mounts,
+        Kind::Swap => &swap::Swaps,
         Kind::Database => &database::Databases,
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,

@@ -503,11 +503,11 @@ impl Dir {
         }
     }
 
-    /// Removes a directory if it is empty. Returns false if it isn't empty.
+    /// Removes a directory if it is empty. Returns false if it isn't empty or a file system is mounted there.
     pub(crate) fn remove_directory(&self, leaf: &str) -> Result<bool> {
         match unlinkat(&self.fd, leaf, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(false),
             Err(errno) => Err(errno).at("remove the directory", &self.path_of(leaf)),
         }
     }

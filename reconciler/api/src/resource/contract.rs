@@ -249,9 +249,9 @@ pub enum Strength {
     /// Like [`Implicit`](Self::Implicit), for a resource that resets the dependent one. It is also removed
     /// first if both are removed.
     Resetting,
-    /// Like [`Implicit`](Self::Implicit), for a link in the path of the dependent resource: if its target
-    /// changes, the path leads elsewhere. Resources below the link are removed before the link changes, and
-    /// applied after it.
+    /// Like [`Implicit`](Self::Implicit), for a link or a mount in the path of the dependent resource: if it
+    /// changes, the path leads elsewhere. Resources below it are removed before it changes, and applied after
+    /// it.
     Leading,
     /// Like [`Implicit`](Self::Implicit), and the first to be dropped if the order has a cycle.
     Yielding,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Mode, Presence, Principal};
 use super::{
-    Dependency, LIFELINE_PATHS, Logins, Owners, Resource, check_path, differs, lies_in, parents,
-    principals,
+    Dependency, Kind, LIFELINE_PATHS, Logins, Owners, Resource, Strength, check_path, differs,
+    lies_in, parents, principals,
 };
 use crate::name::Address;
 use crate::plan::FieldChange;
@@ -114,6 +114,12 @@ impl Resource for DirectorySpec {
     fn requires(&self, name: &str) -> Vec<Dependency> {
         let mut all = parents(name);
         all.extend(principals(self.owners()));
+        // A file system that is mounted at the directory has an owner and a mode of its own.
+        let mount = Address::new(Kind::Mount, name).ok();
+        all.extend(mount.map(|address| Dependency {
+            address,
+            strength: Strength::Implicit,
+        }));
         all
     }
 

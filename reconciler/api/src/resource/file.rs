@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
+use super::unit_text::{FSTAB, FSTAB_KEY};
 use super::{
     Dependency, LIFELINE_PATHS, Logins, Owners, PackageSpec, Problem, Resource, UnitSpec,
     check_path, differs, lies_in, parents, principals,
@@ -180,7 +181,9 @@ impl Resource for FileSpec {
     }
 
     fn input_key(name: &str) -> Option<String> {
-        UnitSpec::key_of_path(name).or_else(|| PackageSpec::key_of_path(name))
+        UnitSpec::key_of_path(name)
+            .or_else(|| PackageSpec::key_of_path(name))
+            .or_else(|| (name == FSTAB).then(|| FSTAB_KEY.to_owned()))
     }
 
     fn check(&self, _name: &str) -> Vec<Problem> {

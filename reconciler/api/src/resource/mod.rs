@@ -39,6 +39,7 @@ mod known_hosts;
 mod link;
 mod locale;
 mod login;
+mod mount;
 mod package;
 mod program;
 mod prometheus;
@@ -48,6 +49,7 @@ mod service;
 mod setting;
 mod sshd;
 mod sudoers;
+mod swap;
 mod sysctl;
 mod text_source;
 mod timer;
@@ -55,6 +57,7 @@ mod tmpfiles;
 mod tree;
 mod udev;
 mod unit;
+mod unit_text;
 mod user;
 mod zram;
 
@@ -102,6 +105,7 @@ pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
 pub use locale::LocaleSpec;
 pub use login::Logins;
+pub use mount::{MountObserved, MountSpec, MountState};
 pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use prometheus::PrometheusSpec;
 pub use repository::{Pin, RepositorySpec};
@@ -109,6 +113,7 @@ pub use service::{RunState, ServiceObserved, ServiceSpec, ServiceState, Stale};
 pub use setting::Setting;
 pub use sshd::{SshdMatch, SshdSpec};
 pub use sudoers::SudoersSpec;
+pub use swap::{SwapFile, SwapObserved, SwapSpec};
 pub use sysctl::{SysctlObserved, SysctlSpec};
 pub use text_source::TextSource;
 pub use timer::{Schedule, TimerSpec};
@@ -154,6 +159,10 @@ registry::resources! {
     KernelModule("kernelModule"): KernelModuleSpec, KernelModuleObserved;
     /// A parameter on the kernel's command line.
     KernelParameter("kernelParameter"): KernelParameterSpec, KernelParameterObserved;
+    /// A file system that is mounted at a directory.
+    Mount("mount"): MountSpec, MountObserved;
+    /// A file or a device to which the kernel moves memory.
+    Swap("swap"): SwapSpec, SwapObserved;
     /// A database of a server on the host.
     Database("database"): DatabaseSpec, DatabaseObserved;
     /// A program that runs when its guards or its inputs require it.
@@ -256,14 +265,16 @@ fn check_path(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the folders above a path, and the links that may be in their places. Those that are managed are
-/// applied before the path.
+/// Returns the folders above a path, and the links and mounts that may be in their places. Those that are
+/// managed are applied before the path.
 fn parents(path: &str) -> Vec<Dependency> {
     let kinds = [
         (Kind::Directory, Strength::Implicit),
         (Kind::Archive, Strength::Implicit),
         (Kind::Git, Strength::Implicit),
         (Kind::Link, Strength::Leading),
+        // A mount leads elsewhere too, whenever it comes, changes or goes.
+        (Kind::Mount, Strength::Leading),
     ];
     let above = path.match_indices('/').filter(|(at, _)| *at > 0);
     above

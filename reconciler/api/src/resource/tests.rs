@@ -284,10 +284,12 @@ fn what_comes_first_follows_from_types() {
             "archive:/srv",
             "git:/srv",
             "link:/srv",
+            "mount:/srv",
             "directory:/srv/www",
             "archive:/srv/www",
             "git:/srv/www",
             "link:/srv/www",
+            "mount:/srv/www",
             "user:www"
         ]
     );

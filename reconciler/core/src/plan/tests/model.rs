@@ -9,9 +9,7 @@ use plumb_api::frame::{
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
     CheckObserved, CommandObserved, DatabaseObserved, DirectoryObserved, FileObserved, FileType,
-    GroupObserved, KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved,
-    Manage, PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale,
-    SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    GroupObserved, KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -73,6 +71,8 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
         Kind::KernelModule => Observed::KernelModule(KernelModuleObserved::default()),
         Kind::KernelParameter => Observed::KernelParameter(KernelParameterObserved::default()),
+        Kind::Mount => Observed::Mount(MountObserved::default()),
+        Kind::Swap => Observed::Swap(SwapObserved::default()),
         Kind::Database => Observed::Database(DatabaseObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
@@ -335,6 +335,18 @@ impl ModelHost {
                 o.running.clone_from(&s.value);
                 o.persisted.clone_from(&s.value);
                 Observed::Sysctl(o)
+            }
+            (Spec::Mount(s), Observed::Mount(mut o)) => {
+                o.unit = Some(s.unit_text(address.name()));
+                o.enabled = true;
+                o.mounted.clone_from(&s.source);
+                Observed::Mount(o)
+            }
+            (Spec::Swap(s), Observed::Swap(mut o)) => {
+                o.unit = Some(s.unit_text(address.name()));
+                o.enabled = true;
+                o.active = s.priority.or(Some(-2));
+                Observed::Swap(o)
             }
             (Spec::Command(_), Observed::Command(_)) => {
                 Observed::Command(CommandObserved::default())
