@@ -20,6 +20,7 @@ mod directory;
 mod dpkg;
 mod faults;
 mod file;
+mod firewall;
 mod git;
 mod group;
 mod home_directory;
@@ -301,6 +302,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::User => &user::Users,
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
+        Kind::Firewall => &firewall::Firewalls,
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,
     }

@@ -25,6 +25,7 @@ mod environment;
 mod exporter;
 mod field;
 mod file;
+mod firewall;
 mod git;
 mod grafana;
 mod group;
@@ -81,6 +82,10 @@ pub use environment::EnvironmentSpec;
 pub use exporter::ExporterSpec;
 pub use field::{Content, FileType, Manage, Membership, Mode, Presence, Principal};
 pub use file::{FileObserved, FileSpec, IfMissing};
+pub use firewall::{
+    BootLoading, FirewallObserved, FirewallSpec, Masquerade, Opening, Ping, Policy, ReversePath,
+    RulesReading, Subnet, Zone,
+};
 pub use git::GitSpec;
 pub use grafana::GrafanaSpec;
 pub use group::{GroupObserved, GroupSpec};
@@ -139,6 +144,8 @@ registry::resources! {
     Group("group"): GroupSpec, GroupObserved;
     /// A kernel parameter under `/proc/sys`, at run time and across reboots.
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
+    /// The host's packet filter.
+    Firewall("firewall"): FirewallSpec, FirewallObserved;
     /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
     /// A condition that must hold after all changes.

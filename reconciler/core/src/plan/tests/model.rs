@@ -8,9 +8,10 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState, ServiceObserved,
-    ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    BootLoading, CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType,
+    FirewallObserved, GroupObserved, KeypairObserved, LinkObserved, Manage, PackageObserved,
+    Presence, RunState, ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved,
+    UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -70,6 +71,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::User => Observed::User(UserObserved::default()),
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
+        Kind::Firewall => Observed::Firewall(FirewallObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
@@ -331,6 +333,11 @@ impl ModelHost {
                 o.persisted.clone_from(&s.value);
                 Observed::Sysctl(o)
             }
+            (Spec::Firewall(s), Observed::Firewall(_)) => Observed::Firewall(FirewallObserved {
+                rules: Some(s.reading()),
+                saved: Some(Box::new(s.clone())),
+                boot: BootLoading::Enabled,
+            }),
             (Spec::Command(_), Observed::Command(_)) => {
                 Observed::Command(CommandObserved::default())
             }
