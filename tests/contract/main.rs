@@ -10,6 +10,7 @@
 mod directory;
 mod driver;
 mod file;
+mod firewall;
 mod ground;
 mod keypair;
 mod link;
@@ -93,6 +94,8 @@ contract! {
         it_goes_only_when_it_is_empty,
         a_file_in_its_place_is_refused,
         a_users_set_group_id_bit_does_not_become_roots;
+    firewall:
+        its_table_is_loaded_put_right_and_deleted;
     keypair:
         it_is_made_once_and_private,
         another_key_is_refused_and_never_replaced;
