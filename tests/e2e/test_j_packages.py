@@ -97,7 +97,8 @@ def test_a_source_without_dns_and_one_with_a_bad_signature_are_told_and_stop_not
     away = {"url": "http://none-such.invalid/app.tar", "sha256": "0" * 64}
     push(fleet, {"package": {"case-good": {}, "case-new": {}}, "archive": {"/opt/e2e-away": away}, "file": {"/etc/plumb-case": {"content": "x\n"}}})
     until(lambda: on(HOST).package("case-new").is_installed, "case-new is installed", 90, fleet.controller.state)
-    assert on(HOST).package("case-good").is_installed and on(HOST).file("/etc/plumb-case").exists
+    until(lambda: on(HOST).file("/etc/plumb-case").exists, "the file beside it is made", 30)
+    assert on(HOST).package("case-good").is_installed
     told = lambda: " ".join(one["message"] for one in fleet.controller.ask("events", HOST)["items"] if one["reason"] == "HostTrouble")
     seen = lambda: json.dumps(fleet.controller.ask("events", HOST))
     until(lambda: "none-such.invalid/debian" in told() and "file:/srv/lies" in told(), "an event names each source", 30, seen)

@@ -72,8 +72,10 @@ def test_ports_open_and_close_and_other_tables_stay(fleet, on, both):
         until(lambda: not reaches(fleet, name, 8102), "the rule by hand is gone", 60, fleet.controller.state)
         on(name).check_output("nft delete table inet plumb")
         until(lambda: on(name).run("nft list table inet plumb").rc == 0, "the table is back", 60, fleet.controller.state)
-        # Debian's own unit flushes every table when it is reloaded; the rules come with it again.
-        on(name).check_output("systemctl start nftables && systemctl reload nftables && nft list table inet plumb")
+        # Debian's own unit flushes every table when it is reloaded or restarted; the rules come with it again.
+        for verb in ("start", "reload", "restart"):
+            on(name).check_output(f"systemctl {verb} nftables")
+        until(lambda: on(name).run("nft list table inet plumb").rc == 0, "the rules follow nftables.service", 3)
         on(name).check_output("systemctl stop nftables")
         on(name).check_output(TABLE)
     fleet.profile("packets", resources(8102), on=both)

@@ -235,7 +235,6 @@ impl FirewallSpec {
 # Written by plumb.
 [Unit]
 Description=Rules of the firewall that Plumb manages
-Documentation=man:nft(8)
 DefaultDependencies=no
 Wants=network-pre.target
 Before=network-pre.target shutdown.target
