@@ -114,3 +114,26 @@ def test_firewall_that_locks_plumb_out_or_that_the_host_cannot_have_is_told(flee
         assert not host.file("/etc/plumb/firewall.json").exists
     finally:
         host.check_output("mv /usr/sbin/nft.away /usr/sbin/nft")
+
+
+def test_firewall_that_cuts_plumb_off_is_put_back(fleet, on):
+    name = fleet.names[-1]
+    host = on(name)
+    fleet.write("fleet.yaml", {"kind": "Fleet", "metadata": {"name": "e2e"}, "spec": {
+        "domain": "rig.example", "hostDefaults": {"profiles": {"base": {}}}, "deadMan": {"confirm": "10s"},
+    }})  # fmt: skip
+    opening = {"ports": [22]}
+    fleet.profile("packets", {"firewall": {"main": {"open": [opening]}}}, on=[name])
+    fleet.deploy("A firewall", seconds=120)
+    rules = host.check_output("nft list table inet plumb")
+    file = host.check_output("sha256sum /etc/plumb/firewall.json")
+
+    # The manifest can't tell where the controller connects from.
+    fleet.profile("packets", {"firewall": {"main": {"open": [{**opening, "from": ["203.0.113.0/24"]}]}}}, on=[name])
+    fleet.commit("Only from elsewhere")
+    assert fleet.push().returncode == 0
+    view = lambda: fleet.controller.host(name)
+    reverted = lambda: view().reason("Ready") == "Reverted" and "firewall:main" in view().message("Ready")
+    until(reverted, "the host put its rules back", 90, fleet.controller.state)
+    assert host.check_output("nft list table inet plumb") == rules
+    assert host.check_output("sha256sum /etc/plumb/firewall.json") == file

@@ -3,6 +3,7 @@
 //! The parts of a type that don't need a host (path, unit, order, couplings) are in its `Resource` in
 //! `plumb-api`. The match in [`of`] is exhaustive, so that a new type doesn't compile without a provider.
 
+mod account_lines;
 mod aliases;
 mod apt;
 mod apt_cache;
@@ -16,6 +17,7 @@ mod certificate;
 mod check;
 mod command;
 mod context;
+mod database;
 mod directory;
 mod dpkg;
 mod faults;
@@ -32,6 +34,7 @@ mod members;
 mod package;
 mod passwd;
 mod policy_rc;
+mod postgresql;
 mod rivalry;
 mod room;
 mod service;
@@ -41,7 +44,7 @@ mod settling;
 mod start;
 mod sysctl;
 mod sysctl_files;
-mod systemd;
+pub(crate) mod systemd;
 mod tree;
 mod unit;
 mod unit_state;
@@ -54,12 +57,15 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::Content;
 use plumb_api::{Address, Kind, Observed, Spec};
 
+pub(crate) use account_lines::{Account, AccountLines};
 pub(crate) use apt::transactions;
 pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
 pub(crate) use faults::{RefusedField, is_refused, of_refused};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
+pub(crate) use service::{Reaction, react};
+pub(crate) use service_links::{put_link, remove_link};
 pub(crate) use settling::{Poll, Settling, SettlingItem};
 
 use crate::book::{CreationStep, Ledger, Original};
@@ -269,6 +275,11 @@ pub(crate) trait GiveBack {
         None
     }
 
+    /// Adapts the differences from the spec that restores an original, for a thing that stays on the host
+    /// although nothing desires it any more. A difference that is always there tells so in the plan; its
+    /// change has the effect [`Effect::Left`].
+    fn remain(&self, _observed: &Observed, _fields: &mut Vec<FieldChange>) {}
+
     /// Describes the original in a phrase for people. Returns `None` if the resource didn't exist.
     fn describe(&self, original: &Observed) -> Option<String>;
 
@@ -279,6 +290,12 @@ pub(crate) trait GiveBack {
 
     /// Replaces the content in an original by the content that was stored.
     fn set_content(&self, _original: &mut Observed, _kept: Content) {}
+
+    /// Returns the account whose lines the dead-man timer puts back, if the resource is one. Observations of
+    /// accounts lack fields, such as password hashes.
+    fn account(&self, _name: &str) -> Option<Account> {
+        None
+    }
 
     /// Removes temporary state from an observation, such as a pending reload, before it is stored as an
     /// original.
@@ -303,6 +320,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
         Kind::Firewall => &firewall::Firewalls,
+        Kind::Database => &database::Databases,
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,
     }
@@ -341,6 +359,9 @@ pub(crate) fn compare(direction: Direction, spec: &Spec, observed: &Observed) ->
     if direction == Direction::Restored {
         let runs = spec.kind().run_fields();
         fields.retain(|change| !runs.contains(&change.field.as_str()));
+        if let Some(keeper) = keeper(observed) {
+            keeper.remain(observed, &mut fields);
+        }
     }
     fields
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::contract::{Claim, Dependency, Strength};
 use super::field::{Manage, Presence};
-use super::{Kind, Problem, Resource, UnitSpec, differs};
+use super::{Kind, Logins, Problem, Resource, UnitSpec, differs};
 use crate::kind::{Port, Protocol};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
@@ -32,7 +32,7 @@ pub use zone::Zone;
 ///
 /// `on`, `trusted` and `masquerade` take networks of the host whose `interface` the manifest gives, or
 /// `interface:NAME`. If input is dropped and no entry lets Plumb's own SSH connections in, `check` reports an
-/// error. The host needs the package `nftables`. Masquerading also needs the `sysctl` `net.ipv4.ip_forward`.
+/// error. If a change cuts Plumb off all the same, the host puts the rules back that it had. The host needs the package `nftables`. Masquerading also needs the `sysctl` `net.ipv4.ip_forward`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -383,6 +383,10 @@ sysctl:
     }
 
     fn lifeline(_name: &str) -> bool {
+        true
+    }
+
+    fn cuts_off(_name: &str, _logins: &Logins) -> bool {
         true
     }
 

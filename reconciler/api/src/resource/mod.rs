@@ -20,6 +20,7 @@ mod contract;
 mod coupling;
 mod credentials;
 mod cron;
+mod database;
 mod directory;
 mod environment;
 mod exporter;
@@ -36,6 +37,7 @@ mod keypair;
 mod known_hosts;
 mod link;
 mod locale;
+mod login;
 mod package;
 mod program;
 mod prometheus;
@@ -77,6 +79,7 @@ pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigg
 pub use coupling::{Couplings, reads};
 pub use credentials::Credentials;
 pub use cron::CronSpec;
+pub use database::{DatabaseObserved, DatabaseSpec, Engine, PUBLIC, Privilege, ServerState};
 pub use directory::{DirectoryObserved, DirectorySpec};
 pub use environment::EnvironmentSpec;
 pub use exporter::ExporterSpec;
@@ -96,6 +99,7 @@ pub use keypair::{KeyType, KeypairObserved, KeypairSpec};
 pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
 pub use locale::LocaleSpec;
+pub use login::Logins;
 pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use prometheus::PrometheusSpec;
 pub use repository::{Pin, RepositorySpec};
@@ -146,6 +150,8 @@ registry::resources! {
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
     /// The host's packet filter.
     Firewall("firewall"): FirewallSpec, FirewallObserved;
+    /// A database of a server on the host.
+    Database("database"): DatabaseSpec, DatabaseObserved;
     /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
     /// A condition that must hold after all changes.
@@ -296,8 +302,12 @@ const LIFELINE_PATHS: &[&str] = &[
     "/etc/sudoers",
     "/etc/sudoers.d",
     "/etc/plumb",
-    "/etc/pam.d/sshd",
-    "/etc/pam.d/sudo",
+    "/etc/pam.d",
+    "/etc/security",
+    "/etc/nsswitch.conf",
+    "/etc/hosts.allow",
+    "/etc/hosts.deny",
+    "/etc/nftables.conf",
 ];
 
 /// Adds the change of a field if the spec names it and the host has another value.

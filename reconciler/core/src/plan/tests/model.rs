@@ -8,10 +8,10 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    BootLoading, CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType,
-    FirewallObserved, GroupObserved, KeypairObserved, LinkObserved, Manage, PackageObserved,
-    Presence, RunState, ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved,
-    UnitObserved, UserObserved,
+    BootLoading, CheckObserved, CommandObserved, DatabaseObserved, DirectoryObserved, FileObserved,
+    FileType, FirewallObserved, GroupObserved, KeypairObserved, LinkObserved, Manage,
+    PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale, SysctlObserved,
+    TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -72,6 +72,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
         Kind::Firewall => Observed::Firewall(FirewallObserved::default()),
+        Kind::Database => Observed::Database(DatabaseObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
