@@ -1,5 +1,6 @@
 //! `firewall`: a real host loads its table, a sandbox has no packet filter.
 
+use plumb_api::frame::DifferenceState;
 use plumb_api::report::ErrorCode;
 use plumb_api::resource::{FirewallSpec, Policy, ReversePath};
 use plumb_api::{Address, Kind, Spec};
@@ -27,7 +28,10 @@ pub async fn its_table_is_loaded_put_right_and_deleted(ground: &Ground) {
     if !ground.is_real() {
         let mut driver = Driver::new(ground).await;
         want(&mut driver, serde_json::json!([]));
-        let error = driver.fail().await;
+        let seen = driver.observe().await;
+        let DifferenceState::Unsupported(error) = &seen.differences[0].state else {
+            panic!("{seen:?}");
+        };
         assert_eq!(error.code, ErrorCode::Unsupported, "{error}");
         return;
     }
