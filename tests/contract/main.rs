@@ -10,6 +10,7 @@
 mod directory;
 mod driver;
 mod file;
+mod firewall;
 mod ground;
 mod kernel_module;
 mod kernel_parameter;
@@ -99,6 +100,8 @@ contract! {
         a_blacklist_is_written_corrected_and_removed;
     kernel_parameter:
         the_line_of_a_raspberry_pi_keeps_its_other_words;
+    firewall:
+        its_table_is_loaded_put_right_and_deleted;
     keypair:
         it_is_made_once_and_private,
         another_key_is_refused_and_never_replaced;

@@ -27,7 +27,7 @@ chmod +x /usr/local/bin/mkdeb
 echo 'deb [trusted=yes] file:/srv/repo ./' >/etc/apt/sources.list.d/case.list
 """
 
-AWAY = "dpkg --purge case-mta case-good case-new case-bad 2>/dev/null; rm -rf /srv/repo /etc/apt/sources.list.d/case.list /etc/apt/sources.list.d/dead.list /usr/local/bin/mkdeb /tmp/postinst; apt-get update -q"
+AWAY = "dpkg --purge case-mta case-good case-new case-bad 2>/dev/null; rm -rf /srv/repo /srv/lies /etc/apt/sources.list.d/case.list /etc/apt/sources.list.d/dead.list /usr/local/bin/mkdeb /tmp/postinst; apt-get update -q"
 
 
 @pytest.fixture
@@ -83,6 +83,28 @@ def test_a_dead_source_and_a_misspelt_name_stop_nothing_else(fleet, on, reposito
     events = lambda: [one for one in fleet.controller.ask("events", HOST)["items"] if one["reason"] == "HostTrouble"]
     until(events, "an event names the source", 30, lambda: json.dumps(fleet.controller.ask("events", HOST)))
     assert all("file:/srv/none-such" in one["message"] for one in events())
+
+
+def test_a_source_without_dns_and_one_with_a_bad_signature_are_told_and_stop_nothing_else(fleet, on, repository):
+    # The second one is a mirror that changed what its key had signed.
+    repository(f"""rm -rf /srv/lies; . /etc/os-release; at=dists/$VERSION_CODENAME; mkdir -p /srv/lies/$at
+        mkdeb case-good 1.0; apt-get update -q
+        python3 -c 'import sys, urllib.request; sys.stdout.write(urllib.request.urlopen(sys.argv[1]).read().decode())' \
+            {fleet.rig["apt"]}/$VERSION_CODENAME/$at/InRelease | sed 's/^Suite: .*/Suite: lies/' >/srv/lies/$at/InRelease
+        grep -q '^Suite: lies' /srv/lies/$at/InRelease
+        printf 'deb http://none-such.invalid/debian ./\ndeb [signed-by=/etc/apt/keyrings/rig.gpg] file:/srv/lies %s main\n' \
+            $VERSION_CODENAME >/etc/apt/sources.list.d/dead.list; mkdeb case-new 1.0""")
+    away = {"url": "http://none-such.invalid/app.tar", "sha256": "0" * 64}
+    push(fleet, {"package": {"case-good": {}, "case-new": {}}, "archive": {"/opt/e2e-away": away}, "file": {"/etc/plumb-case": {"content": "x\n"}}})
+    until(lambda: on(HOST).package("case-new").is_installed, "case-new is installed", 90, fleet.controller.state)
+    until(lambda: on(HOST).file("/etc/plumb-case").exists, "the file beside it is made", 30)
+    assert on(HOST).package("case-good").is_installed
+    told = lambda: " ".join(one["message"] for one in fleet.controller.ask("events", HOST)["items"] if one["reason"] == "HostTrouble")
+    seen = lambda: json.dumps(fleet.controller.ask("events", HOST))
+    until(lambda: "none-such.invalid/debian" in told() and "file:/srv/lies" in told(), "an event names each source", 30, seen)
+    assert "signature" in told(), told()
+    says(fleet, "archive:/opt/e2e-away", "none-such.invalid")
+    assert not on(HOST).file("/opt/e2e-away").exists
 
 
 def test_a_package_that_cant_be_configured_stops_nothing_else(fleet, on, repository):

@@ -6,9 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::address::AnyAddress;
 use crate::digest::Digest;
+use crate::kind::{Port, Protocol};
 use crate::name::Address;
 use crate::period::Period;
-use crate::resource::{Mode, Principal};
+use crate::resource::{Mode, Ping, Principal, Subnet, Zone};
 use crate::size::Size;
 
 /// Implements the schema of a text type: a string with a pattern and a title.
@@ -37,5 +38,49 @@ texts! {
     AnyAddress, "Address", "^[a-z][A-Za-z]*:.+$", "address";
     Period, "Period", "^[0-9]+(ms|s|m|h|d)$", "length of time such as 30s";
     Size, "Size", "^[0-9]+(KiB|MiB|GiB|TiB)$", "size such as 2GiB";
+    Zone, "Zone", "^(interface:)?[A-Za-z0-9._@-]+$", "network or interface:NAME";
+    Subnet, "Subnet", "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$", "address or subnet";
     Digest, "Digest", "^[0-9a-f]{64}$", "SHA-256";
+}
+
+impl JsonSchema for Port {
+    fn schema_name() -> Cow<'static, str> {
+        "Port".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": ["integer", "string"], "title": "port or range"})
+    }
+}
+
+impl JsonSchema for Protocol {
+    fn schema_name() -> Cow<'static, str> {
+        "Protocol".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"enum": ["tcp", "udp"]})
+    }
+}
+
+impl JsonSchema for Ping {
+    fn schema_name() -> Cow<'static, str> {
+        "Ping".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "boolean"})
+    }
 }

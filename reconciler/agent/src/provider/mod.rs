@@ -24,6 +24,7 @@ mod directory;
 mod dpkg;
 mod faults;
 mod file;
+mod firewall;
 mod git;
 mod group;
 mod home_directory;
@@ -361,6 +362,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::KernelParameter => &kernel_parameter::KernelParameters,
         Kind::Mount => &mount::Mounts,
         Kind::Swap => &swap::Swaps,
+        Kind::Firewall => &firewall::Firewalls,
         Kind::Database => &database::Databases,
         Kind::Command => &command::Commands,
         Kind::Check => &check::Checks,

@@ -26,6 +26,7 @@ mod environment;
 mod exporter;
 mod field;
 mod file;
+mod firewall;
 mod git;
 mod grafana;
 mod group;
@@ -90,6 +91,10 @@ pub use environment::EnvironmentSpec;
 pub use exporter::ExporterSpec;
 pub use field::{Content, FileType, Manage, Membership, Mode, Presence, Principal};
 pub use file::{FileObserved, FileSpec, IfMissing};
+pub use firewall::{
+    BootLoading, FirewallObserved, FirewallSpec, Masquerade, Opening, Ping, Policy, ReversePath,
+    RulesReading, Subnet, Zone,
+};
 pub use git::GitSpec;
 pub use grafana::GrafanaSpec;
 pub use group::{GroupObserved, GroupSpec};
@@ -163,6 +168,8 @@ registry::resources! {
     Mount("mount"): MountSpec, MountObserved;
     /// A file or a device to which the kernel moves memory.
     Swap("swap"): SwapSpec, SwapObserved;
+    /// The host's packet filter.
+    Firewall("firewall"): FirewallSpec, FirewallObserved;
     /// A database of a server on the host.
     Database("database"): DatabaseSpec, DatabaseObserved;
     /// A program that runs when its guards or its inputs require it.

@@ -6,7 +6,9 @@ use plumb_api::HostName;
 use plumb_api::kind::{HostState, NetworkType, OsFamily};
 use plumb_api::resource::Problem;
 
-use crate::manifest::{Host, HostFacts, HostNetwork, Manifests, ObjectId, endpoint_address};
+use crate::manifest::{
+    EndpointFact, Host, HostFacts, HostNetwork, Manifests, ObjectId, SSH_PORT, endpoint_address,
+};
 use crate::render::BrokenReads;
 
 /// The host whose composites are expanded, and its fleet, as the manifests describe them.
@@ -53,6 +55,43 @@ impl<'a> ExpandContext<'a> {
     pub(super) fn connect_users(&self) -> impl Iterator<Item = &'a str> {
         let ways = self.host.spec.connect.iter();
         ways.map(|way| way.user.as_deref().unwrap_or("root"))
+    }
+
+    /// Returns the name of the host's interface in a network that a field refers to.
+    pub(super) fn interface(&self, field: &'static str, name: &str) -> Result<String, Problem> {
+        let Some(network) = self.facts.networks.get(name) else {
+            return Err(Problem {
+                field,
+                message: format!("the host isn't in the network `{name}`"),
+                hint: format!("add `{name}` under `networks`, or write `interface:NAME`"),
+            });
+        };
+        network.interface.clone().ok_or_else(|| Problem {
+            field,
+            message: format!(
+                "the manifest doesn't name the host's interface in the network `{name}`"
+            ),
+            hint: format!(
+                "set `networks: {{{name}: {{interface: NAME}}}}`, or write `interface:NAME`"
+            ),
+        })
+    }
+
+    /// Returns the ports of the host that Plumb connects to.
+    pub(super) fn connect_ports(&self) -> Vec<u16> {
+        let ports = self.host.spec.connect.iter().map(|way| {
+            let named =
+                |endpoint: &&EndpointFact| way.endpoint.as_ref() == Some(&endpoint.local_name());
+            let endpoint = self.facts.endpoints.iter().find(named);
+            let first = endpoint.and_then(|endpoint| endpoint.spec.ports.first());
+            way.port
+                .or(first.map(|port| port.first))
+                .unwrap_or(SSH_PORT)
+        });
+        let mut ports: Vec<u16> = ports.collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// Returns the host's addresses in these networks. Fails if the host has no address in one of them.

@@ -4,6 +4,8 @@
 //! returns their parts, computed from their specs and the facts in manifests ([`ExpandContext`]). Types are
 //! expanded in the order of [`CompositeKind::ALL`], and only into primitive types. Every value that a
 //! manifest sets at a part's address has a higher priority than the part.
+//!
+//! Some primitive types refer to facts in manifests, such as networks. [`complete`] replaces the references.
 
 mod alertmanager;
 mod authorized_keys;
@@ -14,6 +16,7 @@ mod context;
 mod cron;
 mod environment;
 mod exporter;
+mod firewall;
 mod grafana;
 mod hostname;
 mod hosts;
@@ -36,6 +39,7 @@ use std::sync::Arc;
 
 use plumb_api::resource::{Named, Problem};
 use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec, Kind};
+use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec, Spec};
 use plumb_document::{Diagnostic, Node, Span};
 
 pub(crate) use context::ExpandContext;
@@ -118,6 +122,18 @@ expanders! {
     Tmpfiles => tmpfiles::expand;
     Udev => udev::expand;
     Zram => zram::expand;
+}
+
+/// Completes the spec of a primitive resource with the facts of its host. Returns `None` if the spec needs
+/// none.
+pub(crate) fn complete(
+    spec: &Spec,
+    context: &ExpandContext<'_>,
+) -> Option<Result<Spec, Vec<Problem>>> {
+    match spec {
+        Spec::Firewall(spec) => Some(firewall::complete(spec, context).map(Spec::Firewall)),
+        _ => None,
+    }
 }
 
 /// Expands each resource independently of the others.

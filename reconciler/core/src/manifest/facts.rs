@@ -21,6 +21,9 @@ use crate::compose::Instance;
 use crate::parallel;
 use crate::render::{Context, Engine, has_expression};
 
+/// The SSH port by default.
+pub(crate) const SSH_PORT: u16 = 22;
+
 /// A host's facts, or the reasons why they are unknown.
 pub(crate) type FactsResult = Result<Arc<HostFacts>, Problems>;
 
@@ -121,6 +124,17 @@ pub(crate) struct EndpointFact {
     pub(crate) instance: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) spec: EndpointSpec,
+}
+
+impl EndpointFact {
+    /// Returns the name within its host: `NAME` or `INSTANCE.NAME`.
+    pub(crate) fn local_name(&self) -> String {
+        if self.instance.is_empty() {
+            self.name.to_string()
+        } else {
+            format!("{}.{}", self.instance, self.name)
+        }
+    }
 }
 
 /// A network and its members, as a template value.

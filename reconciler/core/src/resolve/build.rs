@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plumb_api::resource::{Claim, Dependency};
-use plumb_api::{Address, AnyAddress, AnyKind, CompositeAddress, Digest};
+use plumb_api::{Address, AnyAddress, AnyKind, CompositeAddress, Digest, Spec};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, decode_with};
 
 use super::content;
@@ -11,7 +11,7 @@ use crate::compose::{
     Field, FieldValues, HostContext, PatchedResource, Piece, Scope, Slot, conflict, merge,
 };
 use crate::desired::DesiredResource;
-use crate::expand::{Expansion, HostComposite, problem_at};
+use crate::expand::{ExpandContext, Expansion, HostComposite, complete, problem_at};
 use crate::manifest::{
     Manifests, ObjectIdSet, Problems, closest_address, code, unsupported_diagnostic,
 };
@@ -169,6 +169,32 @@ pub(super) fn pieces(
         build(&host_context, &Expansion::default())
     };
     piece.built.get_or_init(once).clone()
+}
+
+/// Completes a built resource with the facts of its host. Returns the same one if it needs none.
+pub(super) fn completed(
+    address: &Address,
+    built: Arc<Built>,
+    span: &Span,
+    context: &ExpandContext<'_>,
+) -> Result<Arc<Built>, Problems> {
+    let spec = match complete(built.resource.spec(), context) {
+        None => return Ok(built),
+        Some(Ok(spec)) => spec,
+        Some(Err(wrong)) => {
+            let at = |problem| problem_at(address, problem, &built.places, span);
+            let diagnostics = wrong.into_iter().map(at).collect();
+            return Err(problems(diagnostics, context.reads));
+        }
+    };
+    built_of(
+        address,
+        span,
+        spec,
+        built.contents.clone(),
+        built.places.clone(),
+    )
+    .map_err(|diagnostics| problems(diagnostics, context.reads))
 }
 
 /// Decodes the composite resource at an address.
@@ -426,9 +452,19 @@ fn finish(
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    built_of(address, span, spec, contents, places)
+}
+
+fn built_of(
+    address: &Address,
+    span: &Span,
+    spec: Spec,
+    contents: Vec<(Digest, Arc<[u8]>)>,
+    places: FieldNodes,
+) -> Result<Arc<Built>, Vec<Diagnostic>> {
     let requires = spec.requires(address.name());
     let claim = spec.claims(address.name());
-    let path = kind.path(address.name());
+    let path = address.kind().path(address.name());
     match DesiredResource::new(spec) {
         Ok(resource) => Ok(Arc::new(Built {
             resource: Arc::new(resource),

@@ -3,13 +3,10 @@
 use plumb_document::{Diagnostic, closest};
 
 use crate::desired::Endpoint;
-use crate::manifest::{EndpointFact, Host, HostFacts, Manifests, Problems, code};
+use crate::manifest::{EndpointFact, Host, HostFacts, Manifests, Problems, SSH_PORT, code};
 
 /// The user to connect as by default.
 const USER: &str = "root";
-
-/// The SSH port by default.
-const PORT: u16 = 22;
 
 /// Returns the routes to a host in the manifest's order, without duplicates.
 pub(super) fn routes(
@@ -40,7 +37,7 @@ pub(super) fn routes(
             }
         };
         if let Some(address) = &way.address {
-            add(address.clone(), way.port.unwrap_or(PORT));
+            add(address.clone(), way.port.unwrap_or(SSH_PORT));
         }
         if let Some(network) = &way.network {
             match facts
@@ -48,7 +45,7 @@ pub(super) fn routes(
                 .get(network.as_str())
                 .map(crate::manifest::HostNetwork::address)
             {
-                Some(Some(address)) => add(address, way.port.unwrap_or(PORT)),
+                Some(Some(address)) => add(address, way.port.unwrap_or(SSH_PORT)),
                 // A route in the fleet's defaults applies only to hosts that have an address in its network.
                 _ if from_defaults => {}
                 Some(None) => problems.diagnostics.push(
@@ -79,11 +76,15 @@ pub(super) fn routes(
             let found = facts
                 .endpoints
                 .iter()
-                .find(|endpoint| name_of(endpoint) == *wanted);
+                .find(|endpoint| endpoint.local_name() == *wanted);
             match found {
                 None if from_defaults => {}
                 None => {
-                    let names: Vec<String> = facts.endpoints.iter().map(name_of).collect();
+                    let names: Vec<String> = facts
+                        .endpoints
+                        .iter()
+                        .map(EndpointFact::local_name)
+                        .collect();
                     let diagnostic = Diagnostic::error(
                         code::CONNECT,
                         span,
@@ -97,7 +98,11 @@ pub(super) fn routes(
                     );
                 }
                 Some(endpoint) => {
-                    let port = endpoint.spec.ports.first().map_or(PORT, |port| port.first);
+                    let port = endpoint
+                        .spec
+                        .ports
+                        .first()
+                        .map_or(SSH_PORT, |port| port.first);
                     facts
                         .addresses_of(endpoint, None)
                         .for_each(|address| add(address, port));
@@ -106,13 +111,4 @@ pub(super) fn routes(
         }
     }
     problems.or(routes)
-}
-
-/// Returns an endpoint's name within its host: `NAME` or `INSTANCE.NAME`.
-fn name_of(endpoint: &EndpointFact) -> String {
-    if endpoint.instance.is_empty() {
-        endpoint.name.to_string()
-    } else {
-        format!("{}.{}", endpoint.instance, endpoint.name)
-    }
 }

@@ -23,7 +23,7 @@ use crate::desired::{
     Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult,
     Lifecycle, Resolved, Suspension,
 };
-use crate::expand::Expansion;
+use crate::expand::{ExpandContext, Expansion};
 use crate::manifest::{
     FieldRef, Fleet, Host, HostFacts, Manifests, ObjectId, ObjectIdSet, Problems, closest_address,
     code,
@@ -236,6 +236,12 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
         fleet: &fleet,
         reads: &reads,
     };
+    let expand_context = ExpandContext {
+        manifests,
+        host,
+        facts,
+        reads: &reads,
+    };
     let mut intent = intent(manifests, name, host, facts)?;
     if host.spec.state == HostState::Unmanaged || host.spec.state == HostState::Retired {
         return Ok(ResolvedHost {
@@ -268,6 +274,8 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
                     &resource.span,
                 ),
             };
+            let built =
+                built.and_then(|built| build::completed(address, built, span, &expand_context));
             match built {
                 Ok(built) => placed.push(Placed {
                     address,

@@ -1,6 +1,7 @@
 mod composing;
 mod composites;
 mod facts;
+mod firewall;
 mod holding;
 mod keeping;
 mod monitoring;

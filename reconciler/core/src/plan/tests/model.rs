@@ -8,8 +8,7 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    CheckObserved, CommandObserved, DatabaseObserved, DirectoryObserved, FileObserved, FileType,
-    GroupObserved, KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    BootLoading, CheckObserved, CommandObserved, DatabaseObserved, DirectoryObserved, FileObserved, FileType, FirewallObserved, GroupObserved, KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -73,6 +72,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::KernelParameter => Observed::KernelParameter(KernelParameterObserved::default()),
         Kind::Mount => Observed::Mount(MountObserved::default()),
         Kind::Swap => Observed::Swap(SwapObserved::default()),
+        Kind::Firewall => Observed::Firewall(FirewallObserved::default()),
         Kind::Database => Observed::Database(DatabaseObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
@@ -348,6 +348,11 @@ impl ModelHost {
                 o.active = s.priority.or(Some(-2));
                 Observed::Swap(o)
             }
+            (Spec::Firewall(s), Observed::Firewall(_)) => Observed::Firewall(FirewallObserved {
+                rules: Some(s.reading()),
+                saved: Some(Box::new(s.clone())),
+                boot: BootLoading::Enabled,
+            }),
             (Spec::Command(_), Observed::Command(_)) => {
                 Observed::Command(CommandObserved::default())
             }
