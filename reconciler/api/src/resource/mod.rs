@@ -37,6 +37,7 @@ mod known_hosts;
 mod link;
 mod locale;
 mod package;
+mod password;
 mod program;
 mod prometheus;
 mod registry;
@@ -73,7 +74,9 @@ pub use check::{
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
 pub use container::ContainerSpec;
-pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigger};
+pub use contract::{
+    Claim, ConfidentialProblem, Dependency, Owners, Problem, Resource, Strength, Trigger,
+};
 pub use coupling::{Couplings, reads};
 pub use credentials::Credentials;
 pub use cron::CronSpec;
@@ -94,6 +97,7 @@ pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
 pub use locale::LocaleSpec;
 pub use package::{PackageObserved, PackageSpec, PackageState};
+pub use password::{Password, PasswordLock, PasswordObserved, ShadowText};
 pub use prometheus::PrometheusSpec;
 pub use repository::{Pin, RepositorySpec};
 pub use service::{RunState, ServiceObserved, ServiceSpec, ServiceState, Stale};

@@ -4,6 +4,7 @@ mod facts;
 mod holding;
 mod keeping;
 mod monitoring;
+mod password;
 mod rendering;
 mod sources;
 mod sudoers;
