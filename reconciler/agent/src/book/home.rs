@@ -23,7 +23,14 @@ const MAX_FILE: u64 = 256 << 20;
 const VERSION: u32 = 1;
 
 /// Subfolders of the agent's folder.
-const FOLDERS: &[&str] = &["agents", "candidates", "originals", "state", "trees"];
+const FOLDERS: &[&str] = &[
+    "agents",
+    "candidates",
+    "originals",
+    "preimages",
+    "state",
+    "trees",
+];
 
 /// Files in the agent's folder, including the temporary names that they have while they are written.
 const FILES: &[&str] = &[
@@ -32,6 +39,12 @@ const FILES: &[&str] = &[
     "ledger.new",
     "ledger.a",
     "ledger.b",
+    "dead-man.new",
+    "dead-man",
+    "dead-man.agent.new",
+    "dead-man.agent",
+    "reverted.new",
+    "reverted",
     "lock",
     "holder.new",
     "holder",

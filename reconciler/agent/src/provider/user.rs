@@ -15,7 +15,7 @@ use super::at_path::ROOT;
 use super::faults::Faults;
 use super::members::{self, Difference, Memberships};
 use super::{
-    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider,
+    Account, ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider,
     RefusedField, Sandbox, each, not_in_a_sandbox, wrong_type,
 };
 use super::{home_directory, identity, passwd};
@@ -243,6 +243,10 @@ impl GiveBack for Users {
         for change in fields.iter_mut().filter(|one| one.field == "password") {
             change.to = Some("the original".into());
         }
+    }
+
+    fn account(&self, name: &str) -> Option<Account> {
+        Some(Account::User(name.to_owned()))
     }
 
     fn describe(&self, original: &Observed) -> Option<String> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{Content, Manage, Membership, Presence, Principal, is_account_name};
 use super::password::{Password, PasswordLock, PasswordObserved, check_hash};
-use super::{ConfidentialProblem, Dependency, Kind, Problem, Resource, Strength, differs};
+use super::{ConfidentialProblem, Dependency, Kind, Logins, Problem, Resource, Strength, differs};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 
@@ -147,6 +147,10 @@ impl Resource for UserSpec {
     const CONFIDENTIAL: &'static [&'static str] = &["password"];
 
     const RANK: u8 = 20;
+
+    fn cuts_off(name: &str, logins: &Logins) -> bool {
+        logins.users.contains(name)
+    }
 
     fn check_name(name: &str) -> Result<(), String> {
         if is_account_name(name) {
