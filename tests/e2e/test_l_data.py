@@ -1,4 +1,4 @@
-"""Databases on Debian 12 and 13, by the server's own catalogs and as their users see them."""
+"""Databases and passwords on Debian 12 and 13, by the server's own catalogs, by shadow and as their users see them."""
 
 import pytest
 from waiting import until
@@ -18,11 +18,16 @@ CLEAN = "export DEBIAN_FRONTEND=noninteractive; apt-get purge -qq -y 'postgresql
 
 
 @pytest.fixture
-def both(fleet, on):
-    """A host of each release, without a server afterwards."""
-    names = [fleet.names[0], fleet.names[-1]]
-    yield names
-    for name in names:
+def both(fleet):
+    """A host of each release."""
+    return [fleet.names[0], fleet.names[-1]]
+
+
+@pytest.fixture
+def servers(on, both):
+    """The same hosts, without a server afterwards."""
+    yield both
+    for name in both:
         on(name).run(CLEAN)
 
 
@@ -40,9 +45,10 @@ def in_sync(fleet, both: list[str]) -> None:
     assert [plan[name]["changes"] for name in both] == [[], []], plan
 
 
-def test_database_is_made_changed_and_stays_with_its_data(fleet, on, both):
-    fleet.profile("data", SERVER | {"database": {"e2e": APP}}, on=both)
-    fleet.deploy("A server with a database", seconds=180)
+def test_database_is_made_changed_and_stays_with_its_data(fleet, on, servers):
+    both = servers
+    fleet.profile("data", SERVER | {"database": {"e2e": APP, "e2e-empty": {}}}, on=both)
+    fleet.deploy("A server with two databases", seconds=180)
     for name, version in zip(both, ["15", "17"], strict=True):
         host = on(name)
         assert sql(host, "show server_version").split(".")[0] == version
@@ -65,7 +71,7 @@ def test_database_is_made_changed_and_stays_with_its_data(fleet, on, both):
 
     # An extension that isn't there is told, and stops no other field. What the manifest doesn't say any more is given back.
     broken = {"owner": "e2e-report", "extensions": ["e2e_none"], "settings": {"work_mem": "8MB"}, "grants": {"public": ["connect"]}}
-    fleet.profile("data", SERVER | {"database": {"e2e": broken}}, on=both)
+    fleet.profile("data", SERVER | {"database": {"e2e": broken, "e2e-empty": {"state": "absent"}}}, on=both)
     fleet.commit("An extension that no package has")
     assert fleet.push().returncode == 0
     until(lambda: "database:e2e" in failing(fleet, both[0]), "it is told", 60, fleet.controller.state)
@@ -74,6 +80,7 @@ def test_database_is_made_changed_and_stays_with_its_data(fleet, on, both):
     assert sql(host, "select unnest(setconfig) from pg_db_role_setting where setrole = 0") == "work_mem=8MB"
     assert sql(host, "select pg_get_userbyid(datdba), (select count(*) from aclexplode(datacl) where grantee = 0) from pg_database where datname = 'e2e'") == "e2e-report|1"
     assert sql(host, "select rolcanlogin from pg_roles where rolname = 'e2e-app'") == "f"
+    assert sql(host, "select datname from pg_database where datname like 'e2e%'") == "e2e", "an empty one goes"
 
     # A database with data is dropped by a confirmation alone.
     fleet.profile("data", SERVER | {"database": {"e2e": {"state": "absent"}}}, on=both)
@@ -81,11 +88,6 @@ def test_database_is_made_changed_and_stays_with_its_data(fleet, on, both):
     assert fleet.push().returncode == 0
     refused = lambda: failing(fleet, both[0]).get("database:e2e", {}).get("message", "").startswith("database `e2e` isn't empty: it isn't dropped")
     until(refused, "it is refused", 60, fleet.controller.state)
-    fleet.profile("data", SERVER | {"database": {"e2e": APP, "e2e-empty": {}}}, on=both)
-    fleet.deploy("Two databases", seconds=120)
-    fleet.profile("data", SERVER | {"database": {"e2e": APP, "e2e-empty": {"state": "absent"}}}, on=both)
-    fleet.deploy("An empty one goes", seconds=120)
-    assert sql(host, "select datname from pg_database where datname like 'e2e%'") == "e2e"
 
     # What leaves git stays with its data; its settings, privileges and logins are given back.
     fleet.profile("data", SERVER, on=both)
@@ -96,10 +98,63 @@ def test_database_is_made_changed_and_stays_with_its_data(fleet, on, both):
         host = on(name)
         assert sql(host, "select a from kept", "e2e") == "1"
         assert sql(host, "select count(*) from pg_db_role_setting where setrole = 0") == "0"
-        assert sql(host, "select has_database_privilege('e2e-report', 'e2e', 'temporary'), (select rolcanlogin from pg_roles where rolname = 'e2e-app')") == "t|f"
+        assert sql(host, "select has_database_privilege('e2e-app', 'e2e', 'temporary'), (select rolcanlogin from pg_roles where rolname = 'e2e-app')") == "t|f"
     in_sync(fleet, both)
     for name in both:
         fleet.host(name)
     fleet.remove("profiles/data.yaml")
     fleet.deploy("No server any more", seconds=120)
     assert not on(both[0]).package("postgresql").is_installed
+
+
+# Hashes of `plumb` and of `other`.
+HASH = "$y$j9T$6w9iFJbqVXXZ5sGyyfpdd.$FrVDH9SMPwCjRbCwrVE5nyv1nGzs.pMOUCEaOKBs7F2"
+BEFORE = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/"
+
+
+def test_password_is_set_from_a_hash_that_nothing_shows_and_given_back(fleet, on, both):
+    shadow = lambda name, user: on(name).check_output(f"getent shadow {user}").split(":")[1]
+    for name in both:
+        on(name).check_output(f"useradd e2e-was && echo 'e2e-was:{BEFORE}' | chpasswd -e")
+    try:
+        password = {"password": {"hash": HASH}}
+        users = {"e2e-new": password, "e2e-shut": password | {"locked": True}, "e2e-was": password}
+        fleet.profile("people", {"user": users}, on=both)
+        fleet.deploy("Passwords", seconds=120)
+        for name in both:
+            assert [shadow(name, user) for user in users] == [HASH, f"!{HASH}", HASH]
+            assert on(name).check_output("passwd -S e2e-shut").split()[1] == "L"
+        in_sync(fleet, both)
+
+        # A password that somebody sets is drift; a lock that git doesn't say stays.
+        host = on(both[0])
+        host.check_output(f"echo 'e2e-new:!{BEFORE}' | chpasswd -e")
+        (change,) = fleet.plan(both[0])["hosts"][both[0]]["changes"]
+        assert change["cause"] == "drift", change
+        until(lambda: shadow(both[0], "e2e-new") == f"!{HASH}", "the hash is put back", 60, fleet.controller.state)
+
+        users["e2e-new"] = password | {"locked": False}
+        users["e2e-shut"] = {"locked": False}
+        fleet.profile("people", {"user": users}, on=both)
+        fleet.deploy("No locks", seconds=120)
+        assert [shadow(both[0], user) for user in users] == [HASH, HASH, HASH]
+
+        told = fleet.controller.run("events", both[0]).stdout + fleet.controller.run("describe", "host", both[0], "-o", "json").stdout
+        told += str(fleet.plan()) + fleet.controller.log.read_text()
+        told += fleet.controller.run("explain", both[0], "user:e2e-new", "-C", str(fleet.tree)).stdout
+        for hash_ in (HASH, BEFORE):
+            assert hash_ not in told
+            stored = [path for path in (fleet.controller.folder / "state").rglob("*") if path.is_file() and hash_.encode() in path.read_bytes()]
+            assert stored == []
+        assert host.run(f"grep -rqF '{HASH}' /var/lib/plumb").rc == 1, "the ledger has the digest alone"
+
+        for name in both:
+            fleet.host(name)
+        fleet.remove("profiles/people.yaml")
+        fleet.deploy("Nobody", seconds=120)
+        for name in both:
+            assert shadow(name, "e2e-was") == BEFORE
+            assert not on(name).user("e2e-new").exists and not on(name).user("e2e-shut").exists
+    finally:
+        for name in both:
+            on(name).run("userdel e2e-was")

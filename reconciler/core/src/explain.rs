@@ -241,6 +241,22 @@ fn origin(pick: &Pick<'_>) -> Origin {
     }
 }
 
+/// The word in the place of a secret text.
+const HIDDEN: &str = "(hidden)";
+
+/// True if a field's value is a secret text.
+fn is_confidential(kind: AnyKind, name: &str) -> bool {
+    matches!(kind, AnyKind::Primitive(kind) if kind.confidential().contains(&name))
+}
+
+/// Returns a field's value as it is written in the manifest, unless it is a secret.
+fn written(kind: AnyKind, name: &str, node: &Node) -> Json {
+    if is_confidential(kind, name) {
+        return Json::from(HIDDEN);
+    }
+    json(node)
+}
+
 /// Returns a field's value as the host receives it. A content is returned as its text.
 fn value(
     build: &BuildContext<'_>,
@@ -251,6 +267,9 @@ fn value(
 ) -> Result<Json, Vec<Diagnostic>> {
     let mut contents = Vec::new();
     let rendered = build.value(kind, name, node, scope, &mut contents)?;
+    if is_confidential(kind, name) {
+        return Ok(Json::from(HIDDEN));
+    }
     Ok(match contents.pop() {
         Some((_, bytes)) => match std::str::from_utf8(&bytes) {
             Ok(text) => Json::from(text),
@@ -282,6 +301,10 @@ fn of_field(
             all.dedup();
             Json::Array(all)
         }
+    };
+    let origin = |pick: &Pick<'_>| Origin {
+        written: written(kind, &field.name, &pick.node),
+        ..origin(pick)
     };
     Ok(FieldOrigin {
         field: field.name.to_string(),
@@ -331,7 +354,7 @@ fn of_slot(
                     place: field.key.span.clone(),
                     by: field.scope.by.to_string(),
                     priority: None,
-                    written: json(&field.node),
+                    written: written(address.kind(), &field.key.text, &field.node),
                 };
                 fields.push(FieldOrigin {
                     field: field.key.text.to_string(),

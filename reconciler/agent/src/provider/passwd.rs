@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::{Content, GroupSpec, Mode, Presence, UserSpec};
+use plumb_api::resource::{Content, GroupSpec, Mode, Presence, ShadowText, UserSpec};
 
 use super::ApplyContext;
 use super::at_path::{self, Bytes, Put};
@@ -21,8 +21,15 @@ const SHOWN: usize = 5;
 /// Runs one of the shadow tools. Retries while another program locks the account files. The error for some
 /// common failures has a hint.
 pub(crate) fn tool(sys: &Sys, name: &str, args: &[String]) -> Result<()> {
+    tool_with_input(sys, name, args, None)
+}
+
+/// Runs one of the shadow tools like [`tool`], with bytes on its standard input.
+fn tool_with_input(sys: &Sys, name: &str, args: &[String], input: Option<&[u8]>) -> Result<()> {
     for _ in 0..PATIENCE {
-        let output = Program::new(name, args.iter().cloned()).run(sys)?;
+        let mut program = Program::new(name, args.iter().cloned());
+        program.input = input;
+        let output = program.run(sys)?;
         if output.status == 0 {
             return Ok(());
         }
@@ -49,6 +56,29 @@ pub(crate) fn tool(sys: &Sys, name: &str, args: &[String]) -> Result<()> {
         });
     }
     Err(accounts_locked())
+}
+
+/// Returns the second field of a user's line in `/etc/shadow`, or `None` if the user has no line.
+pub(super) fn shadow(sys: &Sys, user: &str) -> Option<ShadowText> {
+    let text = sys.text("/etc/shadow")?;
+    let mut lines = text.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| {
+        (fields.next()? == user).then_some(())?;
+        Some(ShadowText::new(fields.next()?.to_owned()))
+    })
+}
+
+/// Sets the second field of a user's line in `/etc/shadow`. The text is on the tool's input, so that no list of
+/// processes and no error has it.
+pub(super) fn set_shadow(sys: &Sys, user: &str, text: &str) -> Result<()> {
+    if text.contains([':', '\n']) {
+        return Err(AgentError::new(
+            ErrorCode::Protocol,
+            format!("the password of user `{user}` isn't a crypt hash"),
+        ));
+    }
+    let line = format!("{user}:{text}\n");
+    tool_with_input(sys, "chpasswd", &["-e".to_owned()], Some(line.as_bytes()))
 }
 
 /// Returns the error for account files that another program has locked for too long.

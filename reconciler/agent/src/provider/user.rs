@@ -1,10 +1,16 @@
 //! `user`: a line in `/etc/passwd`. The shadow tools change it, since they handle locks and shadow files.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{GroupSpec, Membership, Presence, Principal, UserObserved, UserSpec};
+use plumb_api::report::ErrorCode;
+use plumb_api::resource::{
+    Content, GroupSpec, Membership, Password, PasswordLock, PasswordObserved, Presence, Principal,
+    ShadowText, UserObserved, UserSpec,
+};
 use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::at_path::ROOT;
@@ -12,12 +18,14 @@ use super::faults::Faults;
 use super::members::{self, Difference, Memberships};
 use super::{
     Account, ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider,
-    RefusedField, Sandbox, each, wrong_type,
+    RefusedField, Sandbox, each, not_in_a_sandbox, wrong_type,
 };
 use super::{home_directory, identity, passwd};
 use crate::book::CreationStep;
 use crate::error::Result;
 use crate::sys::{Accounts, Sys};
+use crate::error::{At, Result, fail};
+use crate::sys::Accounts;
 
 pub(crate) struct Users;
 
@@ -65,6 +73,10 @@ impl Provider for Users {
                 home: spec.home.as_ref().map(|_| user.home.clone()),
                 shell: spec.shell.as_ref().map(|_| user.shell.clone()),
                 comment: spec.comment.as_ref().map(|_| user.comment.clone()),
+                password: password(cx, item.address, spec),
+                locked: spec
+                    .locked
+                    .and_then(|_| Some(passwd::shadow(cx.sys, name)?.lock())),
                 create_home: (cx.is_pending(item.address, CreationStep::Home)
                     && !home_directory::exists(cx.sys, &user.home))
                 .then_some(false),
@@ -108,6 +120,8 @@ impl Provider for Users {
 
     /// If the primary group or the shell of an existing user doesn't exist, the agent still changes the other
     /// fields.
+    /// If the user's primary group doesn't exist, the agent still changes the other fields. So it does in a
+    /// sandbox, which has no passwords.
     fn refused_fields(
         &self,
         cx: &ObserveContext<'_>,
@@ -130,12 +144,20 @@ impl Provider for Users {
             error,
         });
         missing.map(refused).into_iter().chain(shell).collect()
+        let hidden = ["password", "locked"]
+            .into_iter()
+            .filter(|field| cx.sys.is_sandbox() && change.changes(field));
+        let hidden = hidden.map(|field| RefusedField {
+            field,
+            error: not_in_a_sandbox("passwords"),
+        });
+        missing.map(refused).into_iter().chain(hidden).collect()
     }
 
-    /// Plumb neither reads nor stores a user's fields in `/etc/shadow`.
+    /// Of a user's fields in `/etc/shadow`, only the password is kept.
     fn losses(&self, _cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Vec<String> {
         let goes = change.spec.wants_absent() && change.original.is_none();
-        goes.then(|| "the password and its dates, which aren't given back".to_owned())
+        goes.then(|| "the dates of the password, which aren't given back".to_owned())
             .into_iter()
             .collect()
     }
@@ -169,6 +191,8 @@ impl GiveBack for Users {
             home: Some("/".to_owned()),
             shell: Some("/".to_owned()),
             comment: Some(String::new()),
+            password: Some(Password::Hash(Content::of(CAPTURE))),
+            locked: Some(false),
             ..UserSpec::default()
         })
     }
@@ -198,6 +222,13 @@ impl GiveBack for Users {
             create_home: Some(false),
             shell: original.shell.clone(),
             comment: original.comment.clone(),
+            password: kept(original)
+                .map(|kept| Password::Hash(Content::of(kept.hash().as_bytes()))),
+            locked: match original.locked {
+                Some(PasswordLock::Open) => Some(false),
+                Some(PasswordLock::Locked) => Some(true),
+                Some(PasswordLock::NoPassword) | None => None,
+            },
             ..UserSpec::default()
         };
         let Some(Spec::User(managed)) = managed else {
@@ -214,8 +245,23 @@ impl GiveBack for Users {
             home: managed.home.as_ref().and(everything.home),
             shell: managed.shell.as_ref().and(everything.shell),
             comment: managed.comment.as_ref().and(everything.comment),
+            password: managed.password.as_ref().and(everything.password),
+            locked: managed.locked.and(everything.locked),
             ..everything
         })
+    }
+
+    /// Hides the digest of the original password, which git doesn't have.
+    fn remain(&self, observed: &Observed, fields: &mut Vec<FieldChange>) {
+        let Observed::User(found) = observed else {
+            return;
+        };
+        if found.password == Some(PasswordObserved::Original) {
+            fields.retain(|change| change.field != "password");
+        }
+        for change in fields.iter_mut().filter(|one| one.field == "password") {
+            change.to = Some("the original".into());
+        }
     }
 
     fn account(&self, name: &str) -> Option<Account> {
@@ -252,6 +298,92 @@ fn missing_shell(sys: &Sys, change: &ItemChange<'_>) -> Option<AgentError> {
         )
         .hint("correct `shell`, or write the package that brings it into the user's `after`"),
     )
+/// Stands for a password of which the text is captured.
+const CAPTURE: &[u8] = b"";
+
+/// Returns the password from before Plumb's first change.
+fn kept(original: &UserObserved) -> Option<&ShadowText> {
+    match &original.password {
+        Some(PasswordObserved::Kept(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// Observes the password of a user, if a spec has one. Returns only digests that the controller knows.
+fn password(
+    cx: &ObserveContext<'_>,
+    address: &Address,
+    spec: &UserSpec,
+) -> Option<PasswordObserved> {
+    let entry = cx.inputs.ledger.entry(address);
+    let of = |spec: &Spec| match spec {
+        Spec::User(spec) => spec.password.as_ref().map(Password::content),
+        _ => None,
+    };
+    let desired = cx.inputs.desired.get(address);
+    let known = [
+        desired.and_then(|leaf| of(&leaf.spec)),
+        entry.and_then(|entry| of(entry.managed()?)),
+        entry.and_then(|entry| of(entry.spec.as_ref()?)),
+    ];
+    let wanted = spec.password.as_ref().map(Password::content);
+    wanted.or(known.into_iter().flatten().next())?;
+    let text = passwd::shadow(cx.sys, address.name())?;
+    if wanted == Some(Content::of(CAPTURE)) {
+        return Some(PasswordObserved::Kept(text));
+    }
+    let content = Content::of(text.hash().as_bytes());
+    let original = entry.and_then(|entry| match &entry.original.as_ref()?.observed {
+        Observed::User(original) => kept(original),
+        _ => None,
+    });
+    Some(if known.contains(&Some(content)) {
+        PasswordObserved::Hash(content)
+    } else if original.is_some_and(|original| original.hash() == text.hash()) {
+        PasswordObserved::Original
+    } else if text.hash().is_empty() {
+        PasswordObserved::None
+    } else {
+        PasswordObserved::Other
+    })
+}
+
+/// Sets the password. A lock that the spec doesn't name stays.
+fn set_password(cx: &ApplyContext<'_>, work: &ItemChange<'_>, spec: &UserSpec) -> Result<()> {
+    let name = work.address.name();
+    let Some(wanted) = spec.password.as_ref().map(Password::content) else {
+        return Ok(());
+    };
+    let original = match work.original.map(|original| &original.observed) {
+        Some(Observed::User(original)) => kept(original),
+        _ => None,
+    };
+    let hash = match original {
+        Some(original) if original.hash().is_empty() => {
+            return passwd::set_shadow(cx.sys, name, original.as_str());
+        }
+        Some(original) => original.hash().to_owned(),
+        None => {
+            let mut hash = String::new();
+            cx.content(&wanted, "/etc/shadow")?
+                .read_to_string(&mut hash)
+                .at("read the password for", name)?;
+            hash
+        }
+    };
+    if Content::of(hash.as_bytes()) != wanted {
+        return fail(
+            ErrorCode::Internal,
+            format!("the password for user `{name}` isn't the one that the plan has"),
+        );
+    }
+    let was_locked = || {
+        let now = passwd::shadow(cx.sys, name);
+        now.is_some_and(|now| now.lock() == PasswordLock::Locked)
+    };
+    let is_locked = spec.locked.unwrap_or_else(was_locked);
+    let mark = if is_locked { "!" } else { "" };
+    passwd::set_shadow(cx.sys, name, &format!("{mark}{hash}"))
 }
 
 fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
@@ -287,6 +419,13 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     cx.accounts = Accounts::load(cx.sys);
     if let Some(difference) = Difference::of(work.fields, "groups") {
         members::change_groups(cx, name, &difference, &mut faults);
+    }
+    if work.changes("password") {
+        faults.note(set_password(cx, work, spec));
+    } else if let Some(locked) = spec.locked.filter(|_| work.changes("locked")) {
+        let flag = if locked { "-L" } else { "-U" };
+        let args = [flag, name].map(str::to_owned);
+        faults.note(passwd::tool(cx.sys, "usermod", &args));
     }
     let makes_home = work.changes("state") && spec.wants_home() || work.changes("createHome");
     if let Some(user) = cx.accounts.user(name).filter(|_| makes_home).cloned() {

@@ -32,6 +32,10 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// Fields that name a file of the repository. The spec has the file's [`Content`] in its place.
     const FILES: &'static [&'static str] = &[];
 
+    /// Fields whose value is a secret text: `{FORM: text}`. The spec has the text's [`Content`] in its place, so
+    /// that the text is in no plan, log, ledger or store.
+    const CONFIDENTIAL: &'static [&'static str] = &[];
+
     /// Rank of the type. If nothing else orders two resources, the one with the lower rank is applied first.
     const RANK: u8 = 50;
 
@@ -87,6 +91,14 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// Returns the problems of a spec that no host could satisfy: fields that exclude or require one another.
     fn check(&self, _name: &str) -> Vec<Problem> {
         Vec::new()
+    }
+
+    /// Checks the text of a [confidential](Self::CONFIDENTIAL) field.
+    ///
+    /// # Errors
+    /// Returns the mistake, without the text.
+    fn check_confidential(_field: &str, _text: &str) -> Result<(), ConfidentialProblem> {
+        Ok(())
     }
 
     /// True if the resource is to be absent (`state: absent`).
@@ -236,6 +248,15 @@ pub struct Problem {
     pub message: String,
     /// The remedy.
     pub hint: String,
+}
+
+/// A mistake in a secret text. Neither phrase quotes the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfidentialProblem {
+    /// The mistake.
+    pub message: String,
+    /// The remedy.
+    pub hint: &'static str,
 }
 
 /// The strength of a dependency between resources.

@@ -42,6 +42,7 @@ mod locale;
 mod login;
 mod mount;
 mod package;
+mod password;
 mod program;
 mod prometheus;
 mod registry;
@@ -81,7 +82,9 @@ pub use check::{
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
 pub use container::ContainerSpec;
-pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigger};
+pub use contract::{
+    Claim, ConfidentialProblem, Dependency, Owners, Problem, Resource, Strength, Trigger,
+};
 pub use coupling::{Couplings, reads};
 pub use credentials::Credentials;
 pub use cron::CronSpec;
@@ -112,6 +115,7 @@ pub use locale::LocaleSpec;
 pub use login::Logins;
 pub use mount::{MountObserved, MountSpec, MountState};
 pub use package::{PackageObserved, PackageSpec, PackageState};
+pub use password::{Password, PasswordLock, PasswordObserved, ShadowText};
 pub use prometheus::PrometheusSpec;
 pub use repository::{Pin, RepositorySpec};
 pub use service::{RunState, ServiceObserved, ServiceSpec, ServiceState, Stale};

@@ -70,6 +70,19 @@ macro_rules! resources {
                 match self { $(Kind::$variant => <$spec as Resource>::FILES,)* }
             }
 
+            /// Returns the fields whose value is a secret text, and of which the spec has only the digest.
+            pub fn confidential(self) -> &'static [&'static str] {
+                match self { $(Kind::$variant => <$spec as Resource>::CONFIDENTIAL,)* }
+            }
+
+            /// Checks the text of a confidential field.
+            ///
+            /// # Errors
+            /// Returns the mistake, without the text.
+            pub fn check_confidential(self, field: &str, text: &str) -> Result<(), ConfidentialProblem> {
+                match self { $(Kind::$variant => $spec::check_confidential(field, text),)* }
+            }
+
             /// True if every change needs all contents of the spec.
             pub fn is_made_whole(self) -> bool {
                 match self { $(Kind::$variant => <$spec as Resource>::MADE_WHOLE,)* }

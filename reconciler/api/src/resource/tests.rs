@@ -42,6 +42,33 @@ fn accounts_that_are_to_be_absent_and_are_not_there_are_in_sync() {
 }
 
 #[test]
+fn a_password_is_compared_by_its_digest_and_a_lock_needs_one() {
+    let hash = Content::of(b"$6$x");
+    let spec = spec(
+        Kind::User,
+        json!({"password": {"hash": hash}, "locked": true}),
+    );
+    let found = |password, locked| {
+        Observed::User(UserObserved {
+            state: Some(Presence::Present),
+            password: Some(password),
+            locked: Some(locked),
+            ..UserObserved::default()
+        })
+    };
+    let in_sync = found(PasswordObserved::Hash(hash), PasswordLock::Locked);
+    assert!(spec.compare(&in_sync).is_empty());
+    let other = found(PasswordObserved::Other, PasswordLock::NoPassword);
+    let changes = spec.compare(&other);
+    assert_eq!(fields(&changes), ["password"]);
+    assert_eq!(changes[0].from, Some(json!("another")));
+    assert_eq!(changes[0].to, Some(json!(hash)));
+    let open = found(PasswordObserved::Hash(hash), PasswordLock::Open);
+    assert_eq!(fields(&spec.compare(&open)), ["locked"]);
+    assert_eq!(spec.contents(), [hash]);
+}
+
+#[test]
 fn typos_and_wrong_types_are_refused() {
     assert!(Kind::File.decode(json!({"onwer": "root"})).is_err());
     assert!(Kind::File.decode(json!({"mode": 644})).is_err());

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::field::{Manage, Membership, Presence, Principal, is_account_name};
-use super::{Dependency, Kind, Logins, Problem, Resource, Strength, differs};
+use super::field::{Content, Manage, Membership, Presence, Principal, is_account_name};
+use super::password::{Password, PasswordLock, PasswordObserved, check_hash};
+use super::{ConfidentialProblem, Dependency, Kind, Logins, Problem, Resource, Strength, differs};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 
-/// A user in `/etc/passwd`. The name is the login name. Plumb never sets or reads passwords.
+/// A user in `/etc/passwd`. The name is the login name. If Plumb removes a user, the home stays.
 ///
-/// If Plumb removes a user, the home stays.
+/// A password is given as a hash, and Plumb never sees the password itself. The hash goes to `chpasswd` on its
+/// input, and is in no plan, log, event, ledger or store; they have its digest. The hash from before is kept on the
+/// host, and given back.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -47,6 +50,12 @@ pub struct UserSpec {
     /// The GECOS field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// The password's hash, as `mkpasswd` prints it: yescrypt, scrypt, bcrypt, SHA-512 or SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+    /// True if nobody may log in by the password; other ways, such as SSH keys, stay open. False unlocks it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<bool>,
     /// True if a new user gets an id from the range for system users.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub system: bool,
@@ -82,6 +91,12 @@ pub struct UserObserved {
     /// The GECOS field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// The password, if the spec or an earlier one has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordObserved>,
+    /// The password's lock, if the spec names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<PasswordLock>,
     /// False if Plumb created the user and still has to create its home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_home: Option<bool>,
@@ -134,13 +149,20 @@ pub(super) fn members_differ(
 impl Resource for UserSpec {
     type Observed = UserObserved;
 
-    const EXAMPLE: &'static str = r"user:
-  john: {uid: 1108, shell: /bin/bash, createHome: true, groups: [video]}
-";
+    const EXAMPLE: &'static str = r#"user:
+  john:
+    uid: 1108
+    shell: /bin/bash
+    createHome: true
+    groups: [video]
+    password: {hash: "$y$j9T$6w9iFJbqVXXZ5sGyyfpdd.$FrVDH9SMPwCjRbCwrVE5nyv1nGzs.pMOUCEaOKBs7F2"}
+"#;
 
     const SETS: &'static [&'static str] = &["after", "groups"];
 
-    const UNSUPPORTED: &'static [&'static str] = &["password", "moveHome"];
+    const UNSUPPORTED: &'static [&'static str] = &["moveHome"];
+
+    const CONFIDENTIAL: &'static [&'static str] = &["password"];
 
     const RANK: u8 = 20;
 
@@ -210,6 +232,17 @@ impl Resource for UserSpec {
         problems
     }
 
+    fn check_confidential(_field: &str, text: &str) -> Result<(), ConfidentialProblem> {
+        check_hash(text).map_err(|message| ConfidentialProblem {
+            message,
+            hint: "write what `mkpasswd` prints, such as {hash: \"$y$…\"}; to have no password, remove it",
+        })
+    }
+
+    fn contents(&self) -> Vec<Content> {
+        self.password.iter().map(Password::content).collect()
+    }
+
     fn compare(&self, observed: &UserObserved) -> Vec<FieldChange> {
         let mut changes = Vec::new();
         let found = observed.state.unwrap_or(Presence::Absent);
@@ -254,6 +287,27 @@ impl Resource for UserSpec {
             self.comment.as_ref(),
             observed.comment.as_ref(),
         );
+        if let Some(password) = &self.password {
+            let wanted = PasswordObserved::Hash(password.content());
+            if observed.password.as_ref() != Some(&wanted) {
+                // A text, so that nobody takes it for the digest of a file.
+                let from = observed.password.as_ref().map(PasswordObserved::word);
+                let to = password.content();
+                changes.push(FieldChange {
+                    from: from.map(Into::into),
+                    ..FieldChange::of("password", None, Some(&to))
+                });
+            }
+        }
+        match (self.locked, observed.locked) {
+            (Some(true), None | Some(PasswordLock::Open)) => {
+                changes.push(FieldChange::of("locked", Some(&false), Some(&true)));
+            }
+            (Some(false), Some(PasswordLock::Locked)) => {
+                changes.push(FieldChange::of("locked", Some(&true), Some(&false)));
+            }
+            _ => {}
+        }
         if self.wants_home() && observed.create_home == Some(false) {
             changes.push(FieldChange::of("createHome", Some(&false), Some(&true)));
         }

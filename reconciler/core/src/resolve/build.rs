@@ -57,6 +57,14 @@ impl BuildContext<'_> {
         contents: &mut Vec<(Digest, Arc<[u8]>)>,
     ) -> Result<Node, Vec<Diagnostic>> {
         let context = self.context(scope);
+        if let AnyKind::Primitive(kind) = kind
+            && kind.confidential().contains(&name)
+            && !node.is_null()
+        {
+            let field = content::confidential(self.manifests, kind, name, node, &context)?;
+            contents.push((field.digest, field.bytes));
+            return Ok(field.spec);
+        }
         let is_file = matches!(kind, AnyKind::Primitive(kind) if kind.files().contains(&name));
         let bytes = match name {
             _ if node.is_null() => None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plumb_api::Digest;
+use plumb_api::{Digest, Kind};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, SourceFile, Span, Style, Value, closest};
 
 use crate::manifest::{Manifests, code, too_large, unsupported_diagnostic};
@@ -98,6 +98,77 @@ pub(super) fn file(
         return Err(vec![diagnostic.hint("write files/NAME")]);
     }
     find(manifests, node, context).map(|(_, bytes)| bytes)
+}
+
+/// A confidential field.
+pub(super) struct Confidential {
+    /// The field's value in the spec.
+    pub(super) spec: Node,
+    /// The digest of the text.
+    pub(super) digest: Digest,
+    /// The text.
+    pub(super) bytes: Arc<[u8]>,
+}
+
+/// Returns a confidential field, in whose spec the digest of the text stands for the text. No
+/// diagnostic quotes the text.
+pub(super) fn confidential(
+    manifests: &Manifests,
+    kind: Kind,
+    name: &str,
+    node: &Node,
+    context: &Context,
+) -> Result<Confidential, Vec<Diagnostic>> {
+    let wrong = |span: &Span, message: String, hint: &str| {
+        let diagnostic = Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, message);
+        Err(vec![diagnostic.hint(hint)])
+    };
+    let forms = format!("write `{name}: {{hash: \"…\"}}`");
+    let entries = node.as_map().map(|map| map.iter().collect::<Vec<_>>());
+    let Some([Entry { key, value }]) = entries.as_deref() else {
+        return wrong(
+            &node.span,
+            format!("`{name}` must have exactly one form"),
+            &forms,
+        );
+    };
+    match &*key.text {
+        "hash" => {}
+        "secret" => {
+            let what = format!("`{name}` from a secret");
+            return Err(vec![unsupported_diagnostic(&key.span, &what)]);
+        }
+        other => {
+            let message = format!("unknown form `{other}` of `{name}`");
+            return wrong(&key.span, message, &forms);
+        }
+    }
+    let rendered = manifests.engine.render(value, context)?;
+    let Some(text) = rendered.as_str() else {
+        let message = format!("`{}` must be text, not {}", key.text, value.describe());
+        return wrong(&value.span, message, &forms);
+    };
+    if let Err(problem) = kind.check_confidential(name, text) {
+        return wrong(
+            &value.span,
+            format!("`{name}`: {}", problem.message),
+            problem.hint,
+        );
+    }
+    let bytes: Arc<[u8]> = Arc::from(text.as_bytes());
+    let (digested, digest) = spec(&bytes, &value.span);
+    let mut map = Map::default();
+    map.insert(key.clone(), digested);
+    let node = Node {
+        value: Value::Map(Arc::new(map)),
+        span: node.span.clone(),
+        style: Style::Made,
+    };
+    Ok(Confidential {
+        spec: node,
+        digest,
+        bytes,
+    })
 }
 
 /// The path and bytes of a file of the repository.

@@ -5,6 +5,7 @@ mod firewall;
 mod holding;
 mod keeping;
 mod monitoring;
+mod password;
 mod rendering;
 mod sources;
 mod sudoers;
