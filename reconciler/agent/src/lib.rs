@@ -4,6 +4,7 @@
 //! standard output. When the connection to the controller ends, it leaves no process behind. It uses threads,
 //! but no async runtime, no name service, and no open port.
 //!
+//! - [`age`] — the file format of age, for secrets.
 //! - `sys` — access to the machine: its root directory and its programs. A sandbox uses the same code with
 //!   another root directory.
 //! - `provider` — the code for each resource type: observe, apply, give back.
@@ -13,6 +14,7 @@
 //! - `recover` — applies the journal of an interrupted run at the next session.
 //! - `serve`, `wire` — the session and its two streams.
 
+pub mod age;
 mod apply;
 mod blobs;
 mod book;
