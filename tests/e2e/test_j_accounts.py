@@ -114,7 +114,7 @@ def test_give_back_without_its_unit_is_dropped_on_request(fleet, on, clean):
     fleet.deploy("Nothing", names=["h1"])
     assert "service:e2e-gone" in give_backs(fleet, "h1")
     refused = fleet.controller.run("forget", "h1", "service:other")
-    assert refused.returncode != 0 and "waits to be given back" in refused.stderr
+    assert refused.returncode != 0 and "waits to be restored" in refused.stderr
     fleet.controller.run("forget", "h1", "service:e2e-gone", check=True)
     until(lambda: not give_backs(fleet, "h1"), "it is dropped", 60, fleet.controller.state)
     assert fleet.controller.host("h1").is_("Ready")

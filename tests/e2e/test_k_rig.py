@@ -38,10 +38,16 @@ StopTimeout=1
 
 
 @pytest.fixture(scope="module")
-def pair(session_fleet):
-    """The last host of each release: Debian 12, Debian 13."""
+def pair(session_fleet, on):
+    """The last host of each release: Debian 12, Debian 13. What is installed by hand here goes again afterwards."""
     hosts = session_fleet.rig["hosts"]
-    return [[name for name in hosts if hosts[name]["suite"] == suite][-1] for suite in ("bookworm", "trixie")]
+    pair = [[name for name in hosts if hosts[name]["suite"] == suite][-1] for suite in ("bookworm", "trixie")]
+    packages = lambda name: set(on(name).check_output("dpkg-query --show --showformat '${Package}\\n'").split())
+    before = everywhere(pair, packages)
+    yield pair
+    for name, old in zip(pair, before, strict=True):
+        if new := sorted(packages(name) - old):
+            on(name).check_output(f"DEBIAN_FRONTEND=noninteractive apt-get purge -qq --yes {' '.join(new)}")
 
 
 def everywhere(pair, run):

@@ -162,7 +162,9 @@ pub enum HostError {
         reason: String,
     },
     /// The host accepts the login, but sudo doesn't start the agent as root.
-    #[error("{host} accepts the login of {user}, and sudo doesn't make it root: {reason}")]
+    #[error(
+        "{host} accepts the login of {user}, but sudo doesn't let {user} run commands as root: {reason}"
+    )]
     SudoDenied {
         /// The host.
         host: HostName,
@@ -174,7 +176,7 @@ pub enum HostError {
         reason: String,
     },
     /// This installation has no agent for the host's architecture.
-    #[error("no agent for {arch} is installed, which {host} needs")]
+    #[error("{host} needs an agent for {arch}, and none is installed beside Plumb")]
     NoAgent {
         /// The host.
         host: HostName,

@@ -76,7 +76,7 @@ reasons! {
     Unmanaged, Host, "The host's manifest says `state: unmanaged`: Plumb does nothing on it.";
     Released, Host, "The host was removed from git. Plumb leaves it as it is; run `plumb forget HOST` to drop it.";
     ManifestInvalid, Host, "A manifest that the host reads has errors, so the host stays at its last desired state. `plumb check` shows the errors; fix them and push.";
-    EmptyDesiredState, Host, "The host has no resources in git any more, but Plumb made some there. Write `state: retired` to remove them, or delete the Host from git to leave them.";
+    EmptyDesiredState, Host, "The host has no resources in git any more, but Plumb still manages some on it. Write `state: retired` to remove them, or delete the Host from git to leave them.";
     ExistingDiffers, Host, "The host has things that Plumb didn't make and that differ from the manifests, and `existing: refuse` protects them. Write `existing: keep` to manage them and keep the originals, or change the manifests to match.";
     LedgerLost, Host, "The ledger on the host can't be trusted, so Plumb can't tell what it made from what was there before. Nothing is changed. The message says what is wrong; see docs/runbooks/plumbhostreconcilefailing.md.";
     LedgerRewound, Host, "The host's ledger is older than the controller remembers: the machine was restored to an earlier state, or is a clone. Run `plumb forget HOST` to accept that.";

@@ -44,7 +44,9 @@ pub enum AddressError {
     #[error("http:// to another machine isn't encrypted; use https:// or ssh://")]
     Clear,
     /// The address is `http://` with a login, which would be sent unencrypted.
-    #[error("http:// doesn't carry a login; use https://, or leave the login out")]
+    #[error(
+        "the address has a login, and http:// would send it unencrypted; use https://, or leave the login out"
+    )]
     ClearLogin,
     /// A part begins with a dash, so that ssh or git would take it for an option.
     #[error("{0:?} begins with a dash, which ssh and git would take for an option")]

@@ -1,6 +1,7 @@
 //! Captures originals: the state before Plumb's first change, stored so that it can be given back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use plumb_api::read_back::ReadBacks;
 use plumb_api::report::ErrorCode;
@@ -104,6 +105,20 @@ impl Run<'_> {
         all
     }
 
+    /// Returns the folders above a path that Plumb creates for it (`missing`) or created for other resources,
+    /// topmost first. The last resource in a folder that leaves git removes the folder, in whatever order they
+    /// leave.
+    fn made_above(&self, path: &str, missing: Vec<String>) -> Vec<String> {
+        let originals = self.ledger.resources.values();
+        let made = originals.filter_map(|entry| entry.original.as_ref());
+        let above = made
+            .flat_map(|original| &original.made)
+            .filter(|folder| Path::new(path).starts_with(folder))
+            .cloned();
+        let all: BTreeSet<String> = above.chain(missing).collect();
+        all.into_iter().collect()
+    }
+
     fn keep(&self, work: &Doing, observed: Observed) -> Result<Original> {
         let address = &self.steps[work.step].change.address;
         let mut original = original(self.sys, address, observed)?;
@@ -113,6 +128,9 @@ impl Run<'_> {
             .and_then(|entry| entry.original.clone());
         let wanted = earlier.as_ref().and_then(kept_content);
         let path = address.kind().path(address.name()).unwrap_or_default();
+        if !original.observed.exists() {
+            original.made = self.made_above(&path, original.made);
+        }
         // The first original counts as long as its content is available: on the host itself or, if the file
         // has drifted since, among the contents that the controller sent to restore it.
         if let (Some(earlier), Some(wanted)) = (earlier, wanted) {

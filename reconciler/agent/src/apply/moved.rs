@@ -14,9 +14,9 @@ use crate::observe::left_alone;
 use crate::provider::{self, Inputs, Item, ObserveContext};
 
 impl Run<'_> {
-    /// Records fields of confirmed resources that differ now but didn't when the run began. `differing` lists
-    /// the resources that differed at the beginning. Fails if there are such fields, because the host isn't
-    /// as desired until the next run.
+    /// Observes confirmed resources again and records the fields in which they differ from git now. Resources in
+    /// `differing`, which differed when the run began, are left out. Fails if anything was recorded: a change of
+    /// this run has undone them, and only the next run corrects them.
     pub(super) fn note_moved(&mut self, differing: &BTreeSet<Address>) -> Result<()> {
         let reaches_others = self.steps.iter().any(|step| {
             step.outcome == Some(Outcome::Applied)

@@ -12,24 +12,36 @@ use crate::sys::Sys;
 
 const LISTS: &str = "/var/lib/apt/lists";
 
-/// True if apt has package lists, and its `sources.list`, `sources.list.d`, `preferences.d` and `keyrings`
-/// haven't changed since the lists were refreshed.
+/// Folders whose files decide what apt's lists contain and which of their packages apt would install.
+const FOLDERS: [&str; 5] = [
+    "/etc/apt/apt.conf.d",
+    "/etc/apt/keyrings",
+    "/etc/apt/preferences.d",
+    "/etc/apt/sources.list.d",
+    "/etc/apt/trusted.gpg.d",
+];
+
+/// Files that decide the same as [`FOLDERS`].
+const FILES: [&str; 4] = [
+    "/etc/apt/apt.conf",
+    "/etc/apt/preferences",
+    "/etc/apt/sources.list",
+    "/etc/apt/trusted.gpg",
+];
+
+/// True if apt has package lists, and its configuration, sources, pins and keys haven't changed since the lists
+/// were refreshed.
 pub(super) fn has_current_lists(sys: &Sys) -> bool {
     let entries = |folder: &str| sys.root().list(folder).unwrap_or_default();
     let changed = |path: &str| Some(sys.root().look(path).ok()??.modified);
     let has_lists = entries(LISTS).iter().any(|name| name.contains("_Packages"));
-    let folders = [
-        "/etc/apt/sources.list.d",
-        "/etc/apt/preferences.d",
-        "/etc/apt/keyrings",
-    ];
-    let files = folders.iter().flat_map(|folder| {
+    let files = FOLDERS.iter().flat_map(|folder| {
         let entries = entries(folder).into_iter();
         let files = entries.map(move |name| format!("{folder}/{name}"));
         files.chain([(*folder).to_owned()])
     });
     let newest = files
-        .chain(["/etc/apt/sources.list".to_owned()])
+        .chain(FILES.map(str::to_owned))
         .filter_map(|path| changed(&path))
         .max();
     has_lists && newest < changed(LISTS)
@@ -110,7 +122,41 @@ fn stale_sources(said: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
     use super::*;
+
+    #[test]
+    fn lists_are_old_once_a_source_a_pin_a_key_or_the_configuration_changes() {
+        let name = format!("plumb-apt-lists-{}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        let put = |path: &str, age: u64| {
+            let path = root.join(path.trim_start_matches('/'));
+            let folder = path.parent().unwrap();
+            fs::create_dir_all(folder).unwrap();
+            let then = SystemTime::now() - Duration::from_secs(age);
+            fs::File::create(&path).unwrap().set_modified(then).unwrap();
+            fs::File::open(folder).unwrap().set_modified(then).unwrap();
+        };
+        let in_folders = FOLDERS.map(|folder| format!("{folder}/one"));
+        let all: Vec<_> = in_folders.iter().map(String::as_str).chain(FILES).collect();
+        let settle = || {
+            for path in &all {
+                put(path, 60);
+            }
+            put(&format!("{LISTS}/deb_dists_Packages"), 30);
+        };
+        settle();
+        let sys = Sys::sandbox(&root).unwrap();
+        for path in &all {
+            settle();
+            assert!(has_current_lists(&sys), "before {path}");
+            put(path, 0);
+            assert!(!has_current_lists(&sys), "after {path}");
+        }
+        fs::remove_dir_all(&root).unwrap();
+    }
 
     #[test]
     fn sources_that_cant_be_refreshed_are_named() {

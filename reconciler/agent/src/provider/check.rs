@@ -12,6 +12,7 @@ use plumb_api::resource::{
 };
 use plumb_api::{Observed, Spec};
 
+use super::certificate;
 use super::{
     ApplyContext, Batch, Effect, GiveBack, Inquiry, Item, ItemChange, Lane, ObserveContext,
     Provider, systemd, wrong_type,
@@ -124,6 +125,9 @@ fn attempt(sys: &Sys, spec: &CheckSpec) -> Result<()> {
     }
     if let Some(unit) = &spec.unit {
         return is_active(sys, &ServiceSpec::unit(unit));
+    }
+    if let Some(check) = &spec.certificate {
+        return certificate::verify(sys, check);
     }
     program(sys, &spec.run)
 }

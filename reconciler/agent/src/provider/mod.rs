@@ -12,6 +12,7 @@ mod archive;
 mod at_path;
 mod block;
 mod bus;
+mod certificate;
 mod check;
 mod command;
 mod context;

@@ -19,7 +19,7 @@ use plumb_api::Kind;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Principal, SetIds, TreeObserved};
 
-use self::record::Record;
+use self::record::TreeRecord;
 use super::at_path;
 use super::{ApplyContext, Effect, ItemChange, ObserveContext};
 use crate::book::{Desired, Home};
@@ -106,7 +106,7 @@ pub(super) fn observe(
     let found = cx.sys.root().look(path)?;
     let file_type = found.map_or_else(Default::default, |found| at_path::file_type(found.kind));
     let record = match Home::open(cx.sys)? {
-        Some(home) => Record::load(&home, path)?,
+        Some(home) => TreeRecord::load(&home, path)?,
         None => None,
     };
     let Some(record) = record else {
@@ -173,7 +173,7 @@ pub(super) fn apply(
     fill: impl FnOnce(&mut ApplyContext<'_>, &Stage) -> Result<()>,
 ) -> Result<Effect> {
     let path = change.address.name();
-    let record = Record::load(cx.home, path)?;
+    let record = TreeRecord::load(cx.home, path)?;
     if let Some(record) = &record {
         swap::finish(cx, record)?;
     }

@@ -11,6 +11,21 @@ use crate::driver::{Driver, State, failures, plan};
 use crate::{Root, everything};
 
 #[test]
+fn a_folder_that_two_files_share_goes_with_the_last_of_them() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let one = State::new().with("file:/srv/shared/deep/one", json!({"content": "1\n"}));
+    driver.converge(&one);
+    let both = one.with("file:/srv/shared/deep/two", json!({"content": "2\n"}));
+    driver.converge(&both);
+    let two = State::new().with("file:/srv/shared/deep/two", json!({"content": "2\n"}));
+    driver.converge(&two);
+    assert!(root.has("/srv/shared/deep/two"));
+    driver.converge(&State::new().with("file:/etc/hostname", json!({"content": "h1\n"})));
+    assert!(!root.has("/srv"));
+}
+
+#[test]
 fn everything_is_made_once_and_given_back() {
     let root = Root::new();
     root.write("/etc/motd", "the admin's\n");

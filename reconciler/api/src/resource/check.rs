@@ -7,14 +7,14 @@ use super::field::Manage;
 use super::program::check_program;
 use super::service::unit_name;
 use super::unit::is_unit_name;
-use super::{Problem, Resource, differs};
+use super::{Problem, Resource, check_path, differs};
 use crate::name::Address;
 use crate::period::Period;
 use crate::plan::{Consequence, FieldChange};
 
 /// A condition that must hold on the host. A check changes nothing. Any name may be chosen.
 ///
-/// Give exactly one of `http`, `tcp`, `run` and `unit`. The agent tests the condition at every observation,
+/// Give exactly one of `http`, `tcp`, `run`, `unit` and `certificate`. The agent tests the condition at every observation,
 /// and again after all changes of a run; then it waits for the condition for up to `within`. While the check
 /// fails, the host isn't Ready, with the reason `CheckFailed`, and resources whose `after` names the check
 /// aren't changed.
@@ -35,6 +35,10 @@ pub struct CheckSpec {
     /// A systemd unit that must be active; leave out `.service`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// A certificate in a PEM file that must be valid: `{path, names, validFor}`. The host needs the program
+    /// `openssl`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateCheck>,
     /// How long the agent waits for the check to pass after changes, such as `30s` (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Period>,
@@ -53,6 +57,35 @@ pub struct HttpCheck {
     /// The expected HTTP status; 200 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+}
+
+/// A certificate that must be for these names and stay valid for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertificateCheck {
+    /// The PEM file. Its first certificate counts.
+    pub path: String,
+    /// The names that the certificate must be for, such as `www.fleet.example` or `*.fleet.example`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// How long the certificate must still be valid, such as `14d`; when left out, it must be valid now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_for: Option<Period>,
+}
+
+/// Checks a DNS name, whose first label may be `*`.
+pub(super) fn is_certificate_name(name: &str) -> bool {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(good)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 250 && name.split('.').all(label)
 }
 
 /// The observed state of a check.
@@ -134,8 +167,6 @@ impl Resource for CheckSpec {
   web: {http: {url: "http://127.0.0.1:8080/healthz", status: 200}, within: 30s}
 "#;
 
-    const UNSUPPORTED: &'static [&'static str] = &["certificate"];
-
     const RANK: u8 = 95;
 
     const REACTIONS: &'static [&'static str] = &["result"];
@@ -151,12 +182,14 @@ impl Resource for CheckSpec {
             self.tcp.is_some(),
             !self.run.is_empty(),
             self.unit.is_some(),
+            self.certificate.is_some(),
         ];
         if forms.into_iter().filter(|there| *there).count() != 1 {
             problems.push(Problem {
                 field: "run",
-                message: "a check must have exactly one of `http`, `tcp`, `run` and `unit`"
-                    .to_owned(),
+                message:
+                    "a check must have exactly one of `http`, `tcp`, `run`, `unit` and `certificate`"
+                        .to_owned(),
                 hint: "split it into several checks".to_owned(),
             });
         }
@@ -196,6 +229,26 @@ impl Resource for CheckSpec {
                 message: "`unit` names no systemd unit".to_owned(),
                 hint: "write it as a service is named: nginx, backup.timer".to_owned(),
             });
+        }
+        if let Some(certificate) = &self.certificate {
+            if let Err(message) = check_path(&certificate.path) {
+                problems.push(Problem {
+                    field: "certificate",
+                    message,
+                    hint: "write `path: /etc/ssl/certs/web.pem`".to_owned(),
+                });
+            }
+            if !certificate
+                .names
+                .iter()
+                .all(|name| is_certificate_name(name))
+            {
+                problems.push(Problem {
+                    field: "certificate",
+                    message: "a name of a certificate is a DNS name, or one after `*.`".to_owned(),
+                    hint: "write `names: [www.fleet.example]`".to_owned(),
+                });
+            }
         }
         problems
     }
@@ -264,6 +317,32 @@ mod tests {
         ] {
             assert_eq!(parts(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn rejects_certificate_names_that_no_certificate_has() {
+        for good in ["a.example", "*.a.example", "localhost"] {
+            assert!(is_certificate_name(good), "{good}");
+        }
+        for wrong in [
+            "",
+            "*",
+            "a.*.example",
+            "-a.example",
+            "a..example",
+            "a example",
+        ] {
+            assert!(!is_certificate_name(wrong), "{wrong}");
+        }
+        let check = CheckSpec {
+            certificate: Some(CertificateCheck {
+                path: "cert.pem".to_owned(),
+                names: vec!["a b".to_owned()],
+                valid_for: None,
+            }),
+            ..CheckSpec::default()
+        };
+        assert_eq!(check.check("x").len(), 2);
     }
 
     #[test]

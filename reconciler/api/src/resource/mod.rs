@@ -9,6 +9,8 @@
 mod alertmanager;
 mod archive;
 mod authorized_keys;
+mod backup;
+mod certificate;
 mod check;
 mod command;
 mod composite;
@@ -16,6 +18,7 @@ mod composite_name;
 mod container;
 mod contract;
 mod coupling;
+mod credentials;
 mod cron;
 mod directory;
 mod environment;
@@ -59,12 +62,19 @@ use serde::{Deserialize, Serialize};
 pub use alertmanager::AlertmanagerSpec;
 pub use archive::{ArchiveSpec, SetIds};
 pub use authorized_keys::{AuthorizedKey, AuthorizedKeysSpec};
-pub use check::{CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port};
+pub use backup::{BackupKeep, BackupSpec, BackupTool, BackupVerify};
+pub use certificate::{
+    Acme, CertificateFiles, CertificateSpec, DnsChallenge, HttpChallenge, TlsChallenge,
+};
+pub use check::{
+    CertificateCheck, CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port,
+};
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};
 pub use container::ContainerSpec;
 pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigger};
 pub use coupling::{Couplings, reads};
+pub use credentials::Credentials;
 pub use cron::CronSpec;
 pub use directory::{DirectoryObserved, DirectorySpec};
 pub use environment::EnvironmentSpec;
@@ -140,6 +150,10 @@ composite::composites! {
     Alertmanager("alertmanager"): AlertmanagerSpec;
     /// The SSH keys that may log in as a user.
     AuthorizedKeys("authorizedKeys"): AuthorizedKeysSpec;
+    /// A copy of folders that is made, pruned and verified on a schedule.
+    Backup("backup"): BackupSpec;
+    /// A TLS certificate that an ACME server issues, or that is on the host already.
+    Certificate("certificate"): CertificateSpec;
     /// A container that systemd runs by podman.
     Container("container"): ContainerSpec;
     /// A program that cron runs.

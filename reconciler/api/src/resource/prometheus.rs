@@ -11,8 +11,9 @@ use crate::period::Period;
 
 /// A Prometheus server that scrapes every endpoint of the fleet that has `scrape`. A host can have one; its
 /// name is `main`. It expands to the package `prometheus`, `/etc/prometheus/prometheus.yml` (checked with
-/// `promtool`), a list of targets for each job in `/etc/prometheus/targets`, the rule files,
-/// `/etc/default/prometheus`, and the service, which reloads when its configuration changes.
+/// `promtool`), a list of targets for each job in `/etc/prometheus/targets`, the rule files, among them one with
+/// the alerts of `backup` resources, `/etc/default/prometheus`, and the service, which reloads when its
+/// configuration changes.
 ///
 /// A change of targets needs no reload, because Prometheus watches the files that list them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -51,8 +51,8 @@ pub struct ServiceSpec {
     /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Address>,
-    /// `always` (default), or `once`: set the unit's state if systemd doesn't know the unit yet, and never change
-    /// it again. Plumb doesn't change the state of a unit that systemd already knows.
+    /// `always` (default), or `once`: set the unit's state when Plumb first manages it, and never change it
+    /// again.
     #[serde(default, skip_serializing_if = "Manage::is_always")]
     pub manage: Manage,
 }

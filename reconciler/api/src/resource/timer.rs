@@ -69,6 +69,34 @@ pub struct Schedule {
     pub random_delay: Option<Period>,
 }
 
+impl Schedule {
+    /// Returns the first problem of the schedule and a hint, if any.
+    pub(super) fn problem(&self) -> Option<(&'static str, &'static str)> {
+        if self.on_boot.is_none() && self.every.is_none() && self.calendar.is_none() {
+            return Some((
+                "it has no condition for when to run",
+                "add `onBoot`, `every` or `calendar`",
+            ));
+        }
+        let bad_calendar = |calendar: &String| {
+            calendar.trim().is_empty() || calendar.contains(|c: char| c.is_control())
+        };
+        if self.calendar.as_ref().is_some_and(bad_calendar) {
+            return Some((
+                "`calendar` isn't a calendar event of systemd.time(7)",
+                "run `systemd-analyze calendar \"Sat 02:00\"` to see what a text means",
+            ));
+        }
+        if self.persistent && self.calendar.is_none() {
+            return Some((
+                "`persistent` only works with `calendar`",
+                "remove it, or add `calendar`",
+            ));
+        }
+        None
+    }
+}
+
 impl Composite for TimerSpec {
     const EXAMPLE: &'static str = r"timer:
   dyndns:
@@ -97,29 +125,8 @@ impl Composite for TimerSpec {
                 hint: hint.to_owned(),
             });
         };
-        if schedule.on_boot.is_none() && schedule.every.is_none() && schedule.calendar.is_none() {
-            wrong(
-                "schedule",
-                "it has no condition for when to run",
-                "add `onBoot`, `every` or `calendar`",
-            );
-        }
-        let bad_calendar = |calendar: &String| {
-            calendar.trim().is_empty() || calendar.contains(|c: char| c.is_control())
-        };
-        if schedule.calendar.as_ref().is_some_and(bad_calendar) {
-            wrong(
-                "schedule",
-                "`calendar` isn't a calendar event of systemd.time(7)",
-                "run `systemd-analyze calendar \"Sat 02:00\"` to see what a text means",
-            );
-        }
-        if schedule.persistent && schedule.calendar.is_none() {
-            wrong(
-                "schedule",
-                "`persistent` only works with `calendar`",
-                "remove it, or add `calendar`",
-            );
+        if let Some((message, hint)) = schedule.problem() {
+            wrong("schedule", message, hint);
         }
         let good = |(name, value): (&String, &String)| {
             is_variable(name) && !value.contains(|c: char| c.is_control())

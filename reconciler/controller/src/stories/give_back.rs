@@ -102,7 +102,7 @@ async fn a_give_back_that_fails_is_dropped_on_request() {
     let error = forget(&fleet, "file:/etc/motd").await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a has no file:/etc/motd that waits to be given back"
+        "a has no file:/etc/motd whose original waits to be restored"
     );
     forget(&fleet, "file:/etc/gone").await.unwrap();
     // The request survives the controller.

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 
 use plumb_api::Kind;
-use plumb_api::resource::AuthorizedKeysSpec;
+use plumb_api::resource::{AuthorizedKey, AuthorizedKeysSpec, Problem};
 
-use super::{ExpandContext, Outcome, Part, TypedResource, each};
+use super::{ExpandContext, Outcome, Part, TypedResource};
 
 const CONFIGURATION: &str = "/etc/ssh/sshd_config.d/10-plumb-keys.conf";
 
 /// Expands each resource into a file of its own. All resources share one configuration file of sshd.
 pub(super) fn expand(
     all: &[TypedResource<'_, AuthorizedKeysSpec>],
-    _: &ExpandContext<'_>,
+    context: &ExpandContext<'_>,
 ) -> Vec<Outcome> {
     let mut text = String::from(
         "# Written by plumb.\nAuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2 /etc/ssh/authorized_keys.d/%u\n",
@@ -24,7 +24,10 @@ pub(super) fn expand(
             exclusive.name
         );
     }
-    each(all, |one| {
+    let parts = |one: &TypedResource<'_, AuthorizedKeysSpec>| {
+        if let Some(problem) = lock_out(one.name, one.spec, context) {
+            return Err(vec![problem]);
+        }
         let lines: Vec<String> = one
             .spec
             .keys
@@ -38,7 +41,25 @@ pub(super) fn expand(
             .field("after", vec![format!("file:{keys}")]);
         let service = Part::new(Kind::Service, "ssh")
             .field("reloadOn", vec![format!("file:{CONFIGURATION}")]);
-        vec![keys_file, configuration, service]
+        Ok(vec![keys_file, configuration, service])
+    };
+    all.iter().map(parts).collect()
+}
+
+/// Returns the problem of an exclusive list in which no key lets Plumb run its agent, if Plumb connects as the
+/// user.
+fn lock_out(name: &str, spec: &AuthorizedKeysSpec, context: &ExpandContext<'_>) -> Option<Problem> {
+    let runs_programs = |key: &AuthorizedKey| {
+        let forced = |option: &String| option.to_ascii_lowercase().starts_with("command=");
+        !key.options.iter().any(forced)
+    };
+    let locked_out = spec.exclusive
+        && context.connect_users().any(|user| user == name)
+        && !spec.keys.iter().any(runs_programs);
+    locked_out.then(|| Problem {
+        field: "keys",
+        message: format!("it would lock out `{name}`, as whom Plumb connects to this host"),
+        hint: "add the controller's key without `command=`, or remove `exclusive`".to_owned(),
     })
 }
 

@@ -7,6 +7,8 @@
 
 mod alertmanager;
 mod authorized_keys;
+mod backup;
+mod certificate;
 mod container;
 mod context;
 mod cron;
@@ -21,6 +23,7 @@ mod locale;
 mod part;
 mod prometheus;
 mod repository;
+mod shell;
 mod sshd;
 mod sudoers;
 mod timer;
@@ -95,6 +98,8 @@ macro_rules! expanders {
 expanders! {
     Alertmanager => alertmanager::expand;
     AuthorizedKeys => authorized_keys::expand;
+    Backup => backup::expand;
+    Certificate => certificate::expand;
     Container => container::expand;
     Cron => cron::expand;
     Environment => environment::expand;

@@ -10,11 +10,13 @@ use plumb_api::period::Period;
 use plumb_api::resource::{Problem, PrometheusSpec};
 use serde_json::json;
 
+use super::backup::ALERTS;
 use super::exporter::daemon;
 use super::{ExpandContext, Outcome, Part, TypedResource};
 
 const PACKAGE: &str = "prometheus";
 const CONFIGURATION: &str = "/etc/prometheus/prometheus.yml";
+const BACKUP_RULES: &str = "/etc/prometheus/rules/plumb-backup.yml";
 
 /// Expands the resource.
 pub(super) fn expand(
@@ -42,13 +44,12 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
     let jobs = jobs(context);
     let mut inputs = vec![format!("file:{CONFIGURATION}")];
     let mut files = Vec::new();
-    for rule in &spec.rules {
-        let name = rule.rsplit('/').next().unwrap_or(rule);
-        let path = format!("/etc/prometheus/rules/{name}");
+    for (path, content) in rules(spec) {
         files.push(
             Part::root_file(&path)
-                .field("content", json!({"file": rule}))
-                .field("validate", vec!["promtool", "check", "rules", "%s"]),
+                .field("content", content)
+                .field("validate", vec!["promtool", "check", "rules", "%s"])
+                .field("after", vec![format!("package:{PACKAGE}")]),
         );
         inputs.push(format!("file:{path}"));
     }
@@ -79,6 +80,19 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
     parts.extend(files);
     parts.push(Part::new(Kind::Service, PACKAGE).field("reloadOn", inputs));
     Ok(parts)
+}
+
+/// Returns the rule files with their contents: Plumb's own, and those of the repository.
+fn rules(spec: &PrometheusSpec) -> Vec<(String, serde_json::Value)> {
+    let own = (BACKUP_RULES.to_owned(), json!(ALERTS));
+    let given = spec.rules.iter().map(|rule| {
+        let name = rule.rsplit('/').next().unwrap_or(rule);
+        (
+            format!("/etc/prometheus/rules/{name}"),
+            json!({"file": rule}),
+        )
+    });
+    [own].into_iter().chain(given).collect()
 }
 
 /// Returns the scrape jobs of all active hosts, with their targets in order of host.
@@ -123,9 +137,7 @@ fn content(
     let mut text = format!(
         "# Written by plumb.\nglobal:\n  scrape_interval: {interval}\n  evaluation_interval: {interval}\n"
     );
-    if !spec.rules.is_empty() {
-        text.push_str("rule_files: [/etc/prometheus/rules/*]\n");
-    }
+    text.push_str("rule_files: [/etc/prometheus/rules/*]\n");
     if !alertmanagers.is_empty() {
         text.push_str("alerting:\n  alertmanagers:\n    - static_configs:\n        - targets:\n");
         for address in alertmanagers {

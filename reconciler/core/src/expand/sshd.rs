@@ -19,15 +19,11 @@ pub(super) fn expand(
 }
 
 fn parts(name: &str, spec: &SshdSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>, Problem> {
-    let locked_out = context.connect_users().find(|user| {
-        !spec.allow_users.is_empty() && !spec.allow_users.iter().any(|allowed| allowed == user)
-    });
-    if let Some(user) = locked_out {
-        return Err(Problem {
-            field: "allowUsers",
-            message: format!("it would lock out `{user}`, as whom Plumb connects to this host"),
-            hint: format!("add `{user}`, or connect as another user"),
-        });
+    if let Some(problem) = context
+        .connect_users()
+        .find_map(|user| lock_out(spec, user))
+    {
+        return Err(problem);
     }
     let addresses = context.addresses(&spec.on)?;
     let path = format!("/etc/ssh/sshd_config.d/10-plumb-{name}.conf");
@@ -44,6 +40,53 @@ fn parts(name: &str, spec: &SshdSpec, context: &ExpandContext<'_>) -> Result<Vec
         );
     }
     Ok(parts)
+}
+
+/// Returns the problem of a configuration with which this user can't log in by key and run programs, as far
+/// as the manifest tells. Patterns and groups don't tell.
+fn lock_out(spec: &SshdSpec, user: &str) -> Option<Problem> {
+    let problem = |field: &'static str, hint: String| Problem {
+        field,
+        message: format!("it would lock out `{user}`, as whom Plumb connects to this host"),
+        hint,
+    };
+    let may_match = |allowed: &String| allowed == user || allowed.contains(['*', '?', '!', '@']);
+    if !spec.allow_users.is_empty() && !spec.allow_users.iter().any(may_match) {
+        let hint = format!("add `{user}`, or connect as another user");
+        return Some(problem("allowUsers", hint));
+    }
+    if user == "root" && spec.root == Some(false) {
+        let hint = "connect as another user, or remove `root: false`".to_owned();
+        return Some(problem("root", hint));
+    }
+    let of_user = |one: &&SshdMatch| {
+        one.user.as_deref() == Some(user) && one.group.is_none() && one.address.is_none()
+    };
+    let matches = spec.matches.iter().filter(of_user);
+    let matches = matches.map(|one| ("match", &one.settings));
+    let (field, name) = [("settings", &spec.settings)]
+        .into_iter()
+        .chain(matches)
+        .find_map(|(field, all)| {
+            let refusing = all
+                .iter()
+                .find(|(name, value)| refuses(name, value.as_str(), user));
+            Some((field, refusing?.0))
+        })?;
+    let hint = format!("remove `{name}`, or connect as another user");
+    Some(problem(field, hint))
+}
+
+/// True if a setting of `sshd_config(5)` keeps a user from logging in by key and running programs.
+fn refuses(name: &str, value: &str, user: &str) -> bool {
+    match name.to_ascii_lowercase().as_str() {
+        "pubkeyauthentication" => value == "no",
+        "authorizedkeysfile" => value == "none",
+        "maxsessions" => value == "0",
+        "forcecommand" => value != "none",
+        "denyusers" => value.split_whitespace().any(|denied| denied == user),
+        _ => false,
+    }
 }
 
 fn content(spec: &SshdSpec, addresses: &[String]) -> String {

@@ -1,10 +1,11 @@
 //! `timer`: expands into a service unit, a timer unit, and the state of the timer.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use plumb_api::Kind;
 use plumb_api::period::Period;
-use plumb_api::resource::{ServiceSpec, TimerSpec};
+use plumb_api::resource::{Manage, Schedule, ServiceSpec, TimerSpec};
 
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
@@ -25,7 +26,21 @@ pub(super) fn expand(all: &[TypedResource<'_, TimerSpec>], _: &ExpandContext<'_>
     each(all, |one| parts(one.name, one.spec))
 }
 
-fn parts(name: &str, spec: &TimerSpec) -> Vec<Part> {
+/// Creates the spec of a timer that runs a program as root, for composites with a timer.
+pub(super) fn job(run: Vec<String>, schedule: &Schedule) -> TimerSpec {
+    TimerSpec {
+        run,
+        schedule: schedule.clone(),
+        user: None,
+        on_failure: None,
+        environment: BTreeMap::new(),
+        after: Vec::new(),
+        manage: Manage::Always,
+    }
+}
+
+/// Returns the units of a job and of its timer, and the state of the timer.
+pub(super) fn parts(name: &str, spec: &TimerSpec) -> Vec<Part> {
     let unit = |ending: &str, text: String| {
         Part::new(Kind::Unit, format!("{name}.{ending}"))
             .field("content", text)

@@ -85,9 +85,10 @@ impl FleetState {
 }
 
 impl Step<'_> {
-    /// Adds a host to the rollout that assigns the host's newest desired state, or clears the backlog if the
-    /// host's target has that state already. Earlier rollouts whose changes the host lacks stay in its
-    /// backlog, so that they still block the host while they are halted. Returns true if the backlog changed.
+    /// Updates a host's backlog, which is the desired state that the host waits for and the rollouts that may
+    /// assign it. Clears the backlog if the host's target has the newest desired state already. Otherwise the
+    /// host joins the rollout of that state. Earlier rollouts whose changes the host lacks stay in the backlog,
+    /// so that they block the host while they are halted. Returns true if the backlog changed.
     pub(super) fn update_backlog(&mut self, name: &HostName) -> bool {
         let Some(host) = self.state.hosts.get_mut(name) else {
             return false;

@@ -190,7 +190,7 @@ pub enum CommandError {
     #[error("the fleet has no host {0}")]
     NoSuchHost(HostName),
     /// The resource isn't among those that Plumb failed to remove or restore on the host.
-    #[error("{0} has no {1} that waits to be given back")]
+    #[error("{0} has no {1} whose original waits to be restored")]
     NotLeaving(HostName, Address),
     /// A run or a write for the host is in progress.
     #[error("{0} is busy: a run or a write is in progress")]

@@ -94,7 +94,7 @@ pub struct SourcePoll {
     pub revoked: Option<Result<Vec<String>, String>>,
     /// The result of the verification.
     pub verification: Verification,
-    /// The newest accepted revision; `None` if it was loaded before or can't be loaded.
+    /// The newest accepted revision. `None` if it is the one that the loop has already, or if it can't be loaded.
     pub accepted: Option<Arc<FleetRevision>>,
     /// The error of verifying or loading the fetched commits.
     pub fault: Option<SourceFault>,

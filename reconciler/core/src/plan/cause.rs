@@ -4,7 +4,6 @@
 use plumb_api::Spec;
 use plumb_api::frame::Difference;
 use plumb_api::plan::{Cause, FieldChange};
-use plumb_api::resource::Manage;
 
 use crate::desired::{DriftMode, DriftPolicy};
 
@@ -50,10 +49,9 @@ pub(super) fn judge(
             None => fields.push(told.clone()),
         }
     }
+    // The agent doesn't report a resource with `manage: once` that it leaves alone. Only its ledger knows which
+    // ones those are.
     let found = difference.observed.as_ref();
-    if spec.manage() == Manage::Once && found.is_some_and(plumb_api::Observed::exists) {
-        return SortedFields::default();
-    }
     let confirmed = difference.confirmed.as_ref();
     let drifted = match (confirmed, found) {
         (Some(confirmed), Some(observed)) => Some(

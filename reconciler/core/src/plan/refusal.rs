@@ -14,7 +14,7 @@ pub enum Refusal {
     #[error("the ledger on the host can't be used: {0}")]
     LedgerLost(String),
     /// The desired state is empty, but the host has resources that Plumb created.
-    #[error("the host has no resources in git any more, but Plumb made {resources} there")]
+    #[error("the host has no resources in git any more, but Plumb still manages {resources} on it")]
     Empty {
         /// The number of resources in the ledger.
         resources: u32,

@@ -2,6 +2,7 @@ mod composing;
 mod composites;
 mod facts;
 mod holding;
+mod keeping;
 mod monitoring;
 mod rendering;
 mod sources;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::record::{Member, Node, Record, Stamp};
+use super::record::{Member, Node, Stamp, TreeRecord};
 use crate::error::{At, Result};
 use crate::sys::{Dir, FileKind, copy_hashed};
 
@@ -12,7 +12,7 @@ const MAX_CHANGED: usize = 20;
 /// Returns the paths of members that are missing or aren't as Plumb put them there, except those in
 /// `elsewhere`.
 pub(super) fn changed(
-    record: &Record,
+    record: &TreeRecord,
     root: &Dir,
     elsewhere: &BTreeSet<String>,
 ) -> Result<Vec<String>> {
@@ -59,7 +59,7 @@ pub(super) fn below(root: &Dir, path: &str) -> Result<Option<Dir>> {
     Ok(Some(dir))
 }
 
-fn is_same(member: &Member, dir: &Dir, leaf: &str, record: &Record) -> Result<bool> {
+fn is_same(member: &Member, dir: &Dir, leaf: &str, record: &TreeRecord) -> Result<bool> {
     let Some(found) = dir.look(leaf)? else {
         return Ok(false);
     };

@@ -39,19 +39,59 @@ pub(super) struct Rules<'a> {
 
 /// Checks all files of a source, and gives them their owner and mode. Returns them by their relative path.
 pub(super) fn inspect(tree: &Dir, rules: &Rules<'_>) -> Result<BTreeMap<String, Member>> {
-    let mut walk = Walk {
-        tree,
-        rules,
-        members: BTreeMap::new(),
-        linked: BTreeMap::new(),
-    };
-    walk.folder(tree, "", 0)?;
-    for (seen, links, path) in walk.linked.values() {
+    // Before any file gets another owner or mode: with a hard link, a file outside of the folder would get them.
+    let mut linked = Linked::new();
+    count_links(tree, "", 0, rules, &mut linked)?;
+    for (seen, links, path) in linked.values() {
         if seen != links {
             return Err(rules.refuse(path, "is a hard link to a file outside of the folder"));
         }
     }
+    let mut walk = Walk {
+        tree,
+        rules,
+        members: BTreeMap::new(),
+    };
+    walk.folder(tree, "")?;
     Ok(walk.members)
+}
+
+/// Files with several links, by inode: the number of links that were found, the number of all links, and a path.
+type Linked = BTreeMap<u64, (u64, u64, String)>;
+
+/// Counts the links to the files in a folder and below it. Changes nothing.
+fn count_links(
+    dir: &Dir,
+    prefix: &str,
+    depth: usize,
+    rules: &Rules<'_>,
+    linked: &mut Linked,
+) -> Result<()> {
+    if depth > MAX_DEPTH {
+        return Err(rules.refuse(prefix, "is nested too deeply"));
+    }
+    for name in dir.list_all()? {
+        let path = join(prefix, &name);
+        match dir.look(&name)? {
+            Some(found) if found.kind == FileKind::Directory => {
+                count_links(&dir.sub(&name)?, &path, depth + 1, rules, linked)?;
+            }
+            Some(found) if found.links > 1 => {
+                let fresh = (0, found.links, path);
+                linked.entry(found.inode).or_insert(fresh).0 += 1;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{prefix}/{name}")
+    }
 }
 
 impl Rules<'_> {
@@ -75,28 +115,19 @@ struct Walk<'a> {
     tree: &'a Dir,
     rules: &'a Rules<'a>,
     members: BTreeMap<String, Member>,
-    /// Files with several links, by inode: the number of links that were found, of all links, and a path.
-    linked: BTreeMap<u64, (u64, u64, String)>,
 }
 
 impl Walk<'_> {
-    fn folder(&mut self, dir: &Dir, prefix: &str, depth: usize) -> Result<()> {
-        if depth > MAX_DEPTH {
-            return Err(self.rules.refuse(prefix, "is nested too deeply"));
-        }
+    fn folder(&mut self, dir: &Dir, prefix: &str) -> Result<()> {
         for name in dir.list_all()? {
-            let path = if prefix.is_empty() {
-                name.clone()
-            } else {
-                format!("{prefix}/{name}")
-            };
+            let path = join(prefix, &name);
             let Some(found) = dir.look(&name)? else {
                 continue;
             };
             let member = match found.kind {
                 FileKind::Directory => {
                     let below = dir.sub(&name)?;
-                    self.folder(&below, &path, depth + 1)?;
+                    self.folder(&below, &path)?;
                     let mode = self.mode(&path, found.mode | 0o700)?;
                     self.give(&below, below.fd(), mode)?;
                     Member {
@@ -121,11 +152,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn file(&mut self, dir: &Dir, name: &str, path: &str, found: &FileStat) -> Result<Member> {
-        if found.links > 1 {
-            let fresh = (0, found.links, path.to_owned());
-            self.linked.entry(found.inode).or_insert(fresh).0 += 1;
-        }
+    fn file(&self, dir: &Dir, name: &str, path: &str, found: &FileStat) -> Result<Member> {
         let Some(mut file) = dir.open(name)? else {
             return Err(self.rules.refuse(path, "vanished"));
         };

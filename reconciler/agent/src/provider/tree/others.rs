@@ -6,14 +6,14 @@ use plumb_api::report::{AgentError, ErrorCode};
 use rustix::fs::{Gid, Mode, RenameFlags, Uid, fchmod, fchown, renameat, renameat_with};
 
 use super::changed::{below, split};
-use super::record::{Member, Node, Record};
+use super::record::{Member, Node, TreeRecord};
 use crate::error::{At, Result};
 use crate::sys::{Dir, FileKind, copy_hashed};
 
 /// Finds what others have in the old folder.
 pub(super) struct Others<'a> {
     /// The record of what Plumb put into the old folder.
-    pub record: Option<&'a Record>,
+    pub record: Option<&'a TreeRecord>,
     /// Paths that other resources manage. They stay as they are.
     pub elsewhere: &'a BTreeSet<String>,
     /// The new folder before the exchange.

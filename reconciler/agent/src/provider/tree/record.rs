@@ -20,7 +20,7 @@ const FORMAT: &str = "tree";
 /// What Plumb put into a folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Record {
+pub(super) struct TreeRecord {
     /// Path of the folder.
     pub path: String,
     /// The digest of the archive, or the commit.
@@ -102,7 +102,7 @@ pub(super) struct Swap {
     pub leaving: BTreeSet<String>,
 }
 
-impl Record {
+impl TreeRecord {
     /// True if Plumb put this path there.
     pub(super) fn has(&self, path: &str) -> bool {
         let leaving = |swap: &Swap| swap.leaving.contains(path);

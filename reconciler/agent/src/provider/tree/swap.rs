@@ -8,7 +8,7 @@ use rustix::fs::{Mode, RenameFlags, fchmod, renameat_with};
 use super::changed::{below, split};
 use super::inspect::{Rules, inspect};
 use super::others::{self, Others, carry};
-use super::record::{Node, Origin, Record, Swap};
+use super::record::{Node, Origin, Swap, TreeRecord};
 use super::{Source, Stage, TREE, managed_elsewhere, stage_name};
 use crate::error::{At, Result, fail};
 use crate::provider::{ApplyContext, at_path};
@@ -23,7 +23,7 @@ pub(super) fn install(
     path: &str,
     source: &Source<'_>,
     stage: &Stage,
-    record: Option<Record>,
+    record: Option<TreeRecord>,
 ) -> Result<()> {
     let (parent, leaf, _) = cx.sys.root().make_parent(path)?;
     let (uid, gid) = at_path::ids(cx.sys, &cx.accounts, source.owner, source.group, None, path)?;
@@ -78,7 +78,7 @@ pub(super) fn install(
         fchmod(tree.fd(), Mode::from_raw_mode(FOLDER_MODE)).at("set the mode of", path)?;
     }
     let leaving = record.map_or_else(BTreeSet::new, |record| record.paths());
-    let mut next = Record {
+    let mut next = TreeRecord {
         path: path.to_owned(),
         source: source.id.clone(),
         strip: source.strip,
@@ -111,7 +111,7 @@ pub(super) fn install(
 }
 
 /// Ends an exchange that was interrupted: what others had in the old folder moves into the new one.
-pub(super) fn finish(cx: &mut ApplyContext<'_>, record: &Record) -> Result<()> {
+pub(super) fn finish(cx: &mut ApplyContext<'_>, record: &TreeRecord) -> Result<()> {
     let Some(swap) = &record.swap else {
         return Ok(());
     };
@@ -136,7 +136,7 @@ pub(super) fn finish(cx: &mut ApplyContext<'_>, record: &Record) -> Result<()> {
 /// Removes the files of a record. What others have in the folder stays.
 pub(super) fn remove(
     cx: &mut ApplyContext<'_>,
-    record: &Record,
+    record: &TreeRecord,
     elsewhere: &BTreeSet<String>,
 ) -> Result<()> {
     let Some((parent, leaf)) = cx.sys.root().parent(&record.path)? else {
@@ -158,7 +158,7 @@ pub(super) fn remove(
     record.remove(cx.home)
 }
 
-fn remove_member(root: &Dir, path: &str, record: &Record) -> Result<()> {
+fn remove_member(root: &Dir, path: &str, record: &TreeRecord) -> Result<()> {
     let (parent, leaf) = split(path);
     let Some(dir) = below(root, parent)? else {
         return Ok(());

@@ -11,7 +11,7 @@ use super::SourceType;
 use super::changed::changed;
 use super::inspect::{Rules, inspect};
 use super::others::{self, Others, carry};
-use super::record::{Member, Origin, Record};
+use super::record::{Member, Origin, TreeRecord};
 use crate::error::Result;
 use crate::sys::{Dir, Sys};
 
@@ -50,7 +50,7 @@ impl Folder {
         self.sys.root().directory(name).unwrap().unwrap()
     }
 
-    fn inspect(&self, source_type: SourceType) -> Result<Record> {
+    fn inspect(&self, source_type: SourceType) -> Result<TreeRecord> {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
         let rules = Rules {
@@ -59,7 +59,7 @@ impl Folder {
             source_type,
             path: "/opt/x",
         };
-        Ok(Record {
+        Ok(TreeRecord {
             path: "/new".to_owned(),
             source: "s".to_owned(),
             strip: 0,
@@ -140,8 +140,13 @@ fn hard_link_to_a_file_elsewhere_is_refused() {
     folder.write(&[("old/secret", "x"), ("new/a", "y")]);
     fs::hard_link(folder.path.join("new/a"), folder.path.join("new/b")).unwrap();
     assert!(folder.inspect(ARCHIVE).is_ok(), "both names are inside");
-    fs::hard_link(folder.path.join("old/secret"), folder.path.join("new/c")).unwrap();
+    let outside = folder.path.join("old/secret");
+    let open_to_all = fs::Permissions::from_mode(0o666);
+    fs::set_permissions(&outside, open_to_all).unwrap();
+    fs::hard_link(&outside, folder.path.join("new/c")).unwrap();
     assert!(folder.refusal().contains("hard link"));
+    let after = fs::metadata(&outside).unwrap().permissions();
+    assert_eq!(after.mode() & 0o777, 0o666, "nothing was done to that file");
 }
 
 #[test]
@@ -176,7 +181,11 @@ fn changed_and_missing_files_are_found_and_those_of_others_are_not() {
     assert_eq!(look(&["a"]), ["d", "d/b", "d/c"]);
 }
 
-fn find(folder: &Folder, before: Option<&Record>, next: &mut Record) -> Result<Vec<String>> {
+fn find(
+    folder: &Folder,
+    before: Option<&TreeRecord>,
+    next: &mut TreeRecord,
+) -> Result<Vec<String>> {
     let others = Others {
         record: before,
         elsewhere: &BTreeSet::from(["conf".to_owned()]),
@@ -247,7 +256,7 @@ fn record_survives_its_form_on_disk() {
     folder.write(&[("new/a", "a")]);
     let record = folder.inspect(ARCHIVE).unwrap();
     let text = serde_json::to_string(&record).unwrap();
-    assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    assert_eq!(serde_json::from_str::<TreeRecord>(&text).unwrap(), record);
     let member: &Member = &record.members["a"];
     assert!(member.stamp.is_some());
 }

@@ -9,7 +9,7 @@ use plumb_api::frame::{
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
     CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    KeypairObserved, LinkObserved, PackageObserved, Presence, RunState, ServiceObserved,
+    KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState, ServiceObserved,
     ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
@@ -89,7 +89,9 @@ impl ModelHost {
         for (address, resource) in goal.resources() {
             let observed = self.get(address);
             let fields = resource.spec().compare(&observed);
-            if !fields.is_empty() {
+            let made = self.ledger.contains_key(address) || address.kind().made(&fields);
+            let left_alone = resource.spec().manage() == Manage::Once && made;
+            if !fields.is_empty() && !left_alone {
                 differences.push(Difference {
                     address: address.clone(),
                     state: DifferenceState::Differs,

@@ -1,6 +1,6 @@
 //! Services: what they read without naming it, and what isn't drift.
 
-use plumb_api::resource::RunState;
+use plumb_api::resource::{RunState, ServiceObserved};
 
 use super::*;
 
@@ -126,4 +126,23 @@ fn a_unit_that_fails_by_itself_has_not_drifted_in_any_mode() {
     wanted.drift.mode = DriftMode::Correct;
     let somebody = plan(&wanted, &stopped, PlanOptions::default());
     assert_eq!(somebody.plan.changes[0].cause, Cause::Drift);
+}
+
+#[test]
+fn starts_once_a_unit_that_systemd_knows_already() {
+    let once = intent(&[("service:app", json!({"state": "started", "manage": "once"}))]);
+    let mut host = ModelHost::default();
+    let known = ServiceObserved {
+        known: true,
+        state: Some(RunState::Stopped),
+        ..ServiceObserved::default()
+    };
+    let app = address("service:app");
+    host.has
+        .insert(app.clone(), Observed::Service(known.clone()));
+    let first = planned(&once, &host);
+    assert_eq!(lines(&first), ["update service:app intent exact"]);
+    host.apply(&first.plan, &goal(&once));
+    host.has.insert(app, Observed::Service(known));
+    assert!(planned(&once, &host).is_settled(), "it was started once");
 }

@@ -70,6 +70,7 @@ fn prometheus_scrapes_what_the_fleet_offers() {
         resources["service"]["prometheus"]["reloadOn"],
         json!([
             "file:/etc/prometheus/prometheus.yml",
+            "file:/etc/prometheus/rules/plumb-backup.yml",
             "file:/etc/prometheus/rules/rules.yml"
         ])
     );

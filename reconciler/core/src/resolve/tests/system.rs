@@ -239,6 +239,18 @@ fn sshd_listens_in_its_networks_and_locks_nobody_out() {
     for (sshd, says) in [
         ("{allowUsers: [john]}", "it would lock out `deploy`"),
         (
+            "{settings: {PubkeyAuthentication: false}}",
+            "it would lock out `deploy`",
+        ),
+        (
+            "{settings: {DenyUsers: john deploy}}",
+            "it would lock out `deploy`",
+        ),
+        (
+            "{match: [{user: deploy, settings: {ForceCommand: /bin/true}}]}",
+            "it would lock out `deploy`",
+        ),
+        (
             "{on: [wan]}",
             "the host has no address in the network `wan`",
         ),
@@ -258,6 +270,34 @@ fn sshd_listens_in_its_networks_and_locks_nobody_out() {
         let told = told(&borrowed(&files(sshd)));
         assert!(told.contains(says), "{sshd}: {told}");
     }
+}
+
+#[test]
+fn exclusive_keys_lock_out_neither_plumb_nor_who_cannot_be_known() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+    let told = |user: &str, options: &str| {
+        let spec = format!(
+            "connect: [{{user: {user}, address: 192.0.2.1}}]\nresources: {{authorizedKeys: {{deploy: {{exclusive: true, keys: [{{key: {key}, options: [{options}]}}]}}}}}}"
+        );
+        told(&[("hosts/a.yaml", &object("Host", "a", &spec))])
+    };
+    assert!(told("deploy", "'command=\"/bin/true\"'").contains("it would lock out `deploy`"));
+    assert_eq!(told("root", "'command=\"/bin/true\"'"), "");
+    assert_eq!(told("deploy", "restrict"), "");
+}
+
+#[test]
+fn sshd_may_not_refuse_root_that_plumb_connects_as() {
+    let sshd = |user: &str| {
+        let spec = format!(
+            "connect: [{{user: {user}, address: 192.0.2.1}}]\nresources: {{sshd: {{main: {{root: false}}}}}}"
+        );
+        told(&[("hosts/a.yaml", &object("Host", "a", &spec))])
+    };
+    assert!(sshd("root").contains("it would lock out `root`"));
+    assert_eq!(sshd("deploy"), "");
+    let pattern = "connect: [{user: deploy, address: 192.0.2.1}]\nresources: {sshd: {main: {allowUsers: [\"dep*\"]}}}";
+    assert_eq!(told(&[("hosts/a.yaml", &object("Host", "a", pattern))]), "");
 }
 
 #[test]

@@ -111,7 +111,7 @@ async fn sudo_makes_another_login_root_or_says_why_not() {
     let error = facts(&connector, &target).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "web1 accepts the login of deploy, and sudo doesn't make it root: a password is required, because no rule of its sudoers allows /bin/sh without one"
+        "web1 accepts the login of deploy, but sudo doesn't let deploy run commands as root: a password is required, because no rule of its sudoers allows /bin/sh without one"
     );
     assert_eq!(error.reason(), ConditionReason::SudoDenied);
     assert_eq!(error.reason().retry(), Some(Retry::Stalled));
