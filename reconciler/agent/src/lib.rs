@@ -7,6 +7,7 @@
 //! - [`age`] — the file format of age, for secrets.
 //! - `sys` — access to the machine: its root directory and its programs. A sandbox uses the same code with
 //!   another root directory.
+//! - `host_key` — the key with which the host decrypts its secrets.
 //! - `provider` — the code for each resource type: observe, apply, give back.
 //! - `book` — the agent's persistent state: holder, ledger, journal, originals, desired state.
 //! - `observe`, `apply` — the two main requests of a controller.
@@ -19,6 +20,7 @@ mod apply;
 mod blobs;
 mod book;
 mod error;
+mod host_key;
 mod observe;
 mod provider;
 mod recover;
@@ -31,6 +33,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 pub use serve::{End, serve};
 pub use sys::Sys;
@@ -99,6 +103,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if !sys.is_sandbox() {
+        // A dump of a crash would have decrypted secrets. Programs that the agent starts can be dumped again.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    }
     match serve(&sys, std::io::stdin(), std::io::stdout()) {
         End::Closed => ExitCode::SUCCESS,
         End::Broken => ExitCode::FAILURE,

@@ -11,6 +11,7 @@ use crate::apply;
 use crate::blobs::Blobs;
 use crate::book::{self, Desired, Holder, Home};
 use crate::error::{Result, fail};
+use crate::host_key;
 use crate::observe;
 use crate::recover::recover;
 use crate::sys::Sys;
@@ -76,11 +77,18 @@ struct Session<'a> {
 impl Session<'_> {
     fn answer(&mut self, request: Request) -> Response {
         let outcome = match request {
-            Request::Facts => Ok(Response::Facts(self.sys.facts())),
+            Request::Facts => self.facts(),
             Request::Observe(observe) => self.observe(observe),
             Request::Apply(apply) => self.apply(&apply),
         };
         outcome.unwrap_or_else(Response::Error)
+    }
+
+    /// Returns the machine's facts. Makes the host's key for secrets if it has none: enrolment asks for facts.
+    fn facts(&self) -> Result<Response> {
+        let mut facts = self.sys.facts();
+        facts.age_key = Some(host_key::make(self.sys)?);
+        Ok(Response::Facts(facts))
     }
 
     fn keep(&mut self, digest: Digest, bytes: Vec<u8>) {

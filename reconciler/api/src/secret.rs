@@ -10,6 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
+/// Maximum size of a secret's value in bytes.
+pub const MAX_VALUE: usize = 64 << 10;
+
+/// True if a text has the form of an age key's public half: `age1` and 58 characters of Bech32.
+pub fn is_age_key(text: &str) -> bool {
+    let data = text.strip_prefix("age1").unwrap_or_default();
+    data.len() == 58
+        && data
+            .bytes()
+            .all(|byte| b"qpzry9x8gf2tvdw0s3jn54khce6mua7l".contains(&byte))
+}
+
 /// The identity of one value of a secret, and of its use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -22,19 +34,24 @@ pub struct SecretBinding {
     pub key: String,
     /// The version; each new value gets a higher one.
     pub version: u64,
-    /// Digest of `hosts` and `deliver` of the Secret object.
-    pub usage: Digest,
+    /// Digest of `hosts` of the Secret object.
+    pub hosts: Digest,
+    /// Digest of the files that hosts get the value in.
+    pub deliver: Digest,
 }
 
 /// The content of a secret's ciphertext. It has no `Debug` form, so that no value gets into a log.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SecretEnvelope {
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretEnvelope<V> {
     /// What the value is for.
     pub binding: SecretBinding,
     /// The value.
-    pub value: Vec<u8>,
+    pub value: V,
 }
+
+/// The error for a plaintext that isn't an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidEnvelope;
 
 /// The field in which an envelope isn't what it came as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,26 +64,60 @@ pub enum BindingMismatch {
     Key,
     /// It is another version of the value.
     Version,
-    /// It was encrypted for other hosts or another delivery.
-    Usage,
+    /// It was encrypted for other hosts.
+    Hosts,
+    /// It was encrypted for another delivery.
+    Delivery,
 }
 
-impl SecretEnvelope {
-    /// Compares the envelope with the secret that it came as.
+impl<V: AsRef<[u8]>> SecretEnvelope<V> {
+    /// Returns the plaintext: the binding as JSON on one line, then the value.
+    ///
+    /// # Errors
+    /// The error of `serde_json`; none is known for a binding.
+    pub fn to_plaintext(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let binding = serde_json::to_vec(&self.binding)?;
+        let value = self.value.as_ref();
+        // The buffer doesn't grow, so that no copy of the value stays behind in memory.
+        let mut bytes = Vec::with_capacity(binding.len() + 1 + value.len());
+        bytes.extend_from_slice(&binding);
+        bytes.push(b'\n');
+        bytes.extend_from_slice(value);
+        Ok(bytes)
+    }
+}
+
+impl<'a> SecretEnvelope<&'a [u8]> {
+    /// Parses a plaintext.
+    ///
+    /// # Errors
+    /// Fails if it doesn't begin with a binding.
+    pub fn parse(plaintext: &'a [u8]) -> Result<Self, InvalidEnvelope> {
+        let end = plaintext.iter().position(|byte| *byte == b'\n');
+        let (binding, rest) = plaintext.split_at(end.ok_or(InvalidEnvelope)?);
+        Ok(Self {
+            binding: serde_json::from_slice(binding).map_err(|_| InvalidEnvelope)?,
+            value: rest.get(1..).ok_or(InvalidEnvelope)?,
+        })
+    }
+}
+
+impl SecretBinding {
+    /// Compares the binding in an envelope with that of the secret that it came as.
     ///
     /// # Errors
     /// Returns the first field that differs.
-    pub fn check(&self, expected: &SecretBinding) -> Result<(), BindingMismatch> {
-        let own = &self.binding;
+    pub fn check(&self, expected: &Self) -> Result<(), BindingMismatch> {
         let fields = [
             (
-                own.repository == expected.repository,
+                self.repository == expected.repository,
                 BindingMismatch::Repository,
             ),
-            (own.name == expected.name, BindingMismatch::Name),
-            (own.key == expected.key, BindingMismatch::Key),
-            (own.version == expected.version, BindingMismatch::Version),
-            (own.usage == expected.usage, BindingMismatch::Usage),
+            (self.name == expected.name, BindingMismatch::Name),
+            (self.key == expected.key, BindingMismatch::Key),
+            (self.version == expected.version, BindingMismatch::Version),
+            (self.hosts == expected.hosts, BindingMismatch::Hosts),
+            (self.deliver == expected.deliver, BindingMismatch::Delivery),
         ];
         match fields.into_iter().find(|(same, _)| !same) {
             Some((_, mismatch)) => Err(mismatch),
@@ -82,10 +133,19 @@ impl fmt::Display for BindingMismatch {
             Self::Name => "it was encrypted as another secret",
             Self::Key => "it was encrypted as another key of the secret",
             Self::Version => "it was encrypted as another version",
-            Self::Usage => "it was encrypted for other hosts or another delivery",
+            Self::Hosts => "it was encrypted for other `hosts`",
+            Self::Delivery => "it was encrypted for another delivery",
         })
     }
 }
+
+impl fmt::Display for InvalidEnvelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the text in the ciphertext isn't that of a secret")
+    }
+}
+
+impl std::error::Error for InvalidEnvelope {}
 
 #[cfg(test)]
 mod tests {
@@ -99,31 +159,47 @@ mod tests {
             name: "wifi".to_owned(),
             key: "psk".to_owned(),
             version: 3,
-            usage: Digest::of_bytes(b"hosts"),
+            hosts: Digest::of_bytes(b"hosts"),
+            deliver: Digest::of_bytes(b"deliver"),
         }
     }
 
     #[test]
     fn rejects_an_envelope_that_was_moved_or_rolled_back() {
-        let envelope = SecretEnvelope {
-            binding: binding(),
-            value: b"hunter2".to_vec(),
-        };
-        assert_eq!(envelope.check(&binding()), Ok(()));
-        let changes: [(Edit, BindingMismatch); 5] = [
+        assert_eq!(binding().check(&binding()), Ok(()));
+        let changes: [(Edit, BindingMismatch); 6] = [
             (|one| one.repository.clear(), BindingMismatch::Repository),
             (|one| one.name.push('2'), BindingMismatch::Name),
             (|one| one.key.push('2'), BindingMismatch::Key),
             (|one| one.version = 4, BindingMismatch::Version),
             (
-                |one| one.usage = Digest::of_bytes(b"other"),
-                BindingMismatch::Usage,
+                |one| one.hosts = Digest::of_bytes(b"other"),
+                BindingMismatch::Hosts,
+            ),
+            (
+                |one| one.deliver = Digest::of_bytes(b"other"),
+                BindingMismatch::Delivery,
             ),
         ];
         for (change, mismatch) in changes {
             let mut expected = binding();
             change(&mut expected);
-            assert_eq!(envelope.check(&expected), Err(mismatch));
+            assert_eq!(binding().check(&expected), Err(mismatch));
         }
+    }
+
+    #[test]
+    fn values_of_any_bytes_come_back_whole() {
+        for value in [&b""[..], b"\n", b"hunter2\n", b"\xff\0\n\n"] {
+            let envelope = SecretEnvelope {
+                binding: binding(),
+                value,
+            };
+            let plaintext = envelope.to_plaintext().unwrap();
+            let parsed = SecretEnvelope::parse(&plaintext).unwrap();
+            assert!(parsed == envelope);
+        }
+        assert!(SecretEnvelope::parse(b"hunter2").is_err());
+        assert!(SecretEnvelope::parse(b"{}\nhunter2").is_err());
     }
 }

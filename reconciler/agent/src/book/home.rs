@@ -36,6 +36,9 @@ const FILES: &[&str] = &[
     "holder.new",
     "holder",
     "holder.lock",
+    "age-key.new",
+    "age-key",
+    "age-key.lock",
 ];
 
 /// A handle on the agent's folder.

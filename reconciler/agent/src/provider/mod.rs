@@ -33,6 +33,7 @@ mod passwd;
 mod policy_rc;
 mod rivalry;
 mod room;
+mod secret;
 mod service;
 mod service_links;
 mod service_settle;
@@ -295,6 +296,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Archive => &archive::Archives,
         Kind::Git => &git::Checkouts,
         Kind::Keypair => &keypair::Keypairs,
+        Kind::Secret => &secret::Secrets,
         Kind::Package => &package::Packages,
         Kind::Unit => &unit::Units,
         Kind::Service => &service::Services,

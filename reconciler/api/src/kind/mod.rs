@@ -7,19 +7,23 @@ mod fleet;
 mod host;
 mod network;
 mod profile;
+mod secret;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use fleet::{AlertmanagerRef, ClearTextSecrets, FleetSpec, Halt, Policies, Rollout};
+pub use fleet::{
+    AlertmanagerRef, ClearTextSecrets, FleetSecrets, FleetSpec, Halt, Policies, Rollout,
+};
 pub use host::{
     Arch, Assign, Connect, DriftMode, DriftSpec, Existing, HostSpec, HostState, MemberSpec, Os,
     OsFamily, SuspendSpec,
 };
 pub use network::{NetworkMember, NetworkSpec, NetworkType};
 pub use profile::{EndpointSpec, Param, ParamType, Port, ProfileSpec, Protocol, ScrapeSpec};
+pub use secret::{SecretDelivery, SecretObjectSpec, SecretReaders};
 
 /// The `apiVersion` of all objects; a manifest may leave it out.
 pub const API_VERSION: &str = "plumb.dev/v1alpha1";

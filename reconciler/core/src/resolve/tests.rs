@@ -5,6 +5,7 @@ mod holding;
 mod keeping;
 mod monitoring;
 mod rendering;
+mod secrets;
 mod sources;
 mod sudoers;
 mod system;

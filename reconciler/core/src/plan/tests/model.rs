@@ -9,8 +9,8 @@ use plumb_api::frame::{
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
     CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState, ServiceObserved,
-    ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState, SecretObserved,
+    ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -64,6 +64,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Archive => Observed::Archive(TreeObserved::default()),
         Kind::Git => Observed::Git(TreeObserved::default()),
         Kind::Keypair => Observed::Keypair(KeypairObserved::default()),
+        Kind::Secret => Observed::Secret(SecretObserved::default()),
         Kind::Package => Observed::Package(PackageObserved::default()),
         Kind::Unit => Observed::Unit(UnitObserved::default()),
         Kind::Service => Observed::Service(ServiceObserved::default()),
