@@ -22,6 +22,58 @@ pub fn is_age_key(text: &str) -> bool {
             .all(|byte| b"qpzry9x8gf2tvdw0s3jn54khce6mua7l".contains(&byte))
 }
 
+/// The characters around the name in a placeholder. Unicode keeps them for use inside of programs, so that no
+/// text has them.
+const AROUND: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];
+
+/// Returns the placeholder of a secret in a text: only a host puts the value in its place.
+pub fn placeholder(name: &str) -> String {
+    let [open, close] = AROUND;
+    format!("{open}{name}{close}")
+}
+
+/// True if a text has a placeholder, or a part of one.
+pub fn has_placeholder(text: &str) -> bool {
+    text.contains(AROUND)
+}
+
+/// The error for a placeholder that a template has cut or changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokenPlaceholder;
+
+/// A piece of a text with placeholders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextPiece<'a> {
+    /// Text that stays.
+    Text(&'a str),
+    /// The name of a secret, `NAME/KEY`.
+    Secret(&'a str),
+}
+
+/// Splits a text at its placeholders.
+///
+/// # Errors
+/// Fails if a placeholder isn't whole.
+pub fn pieces(text: &str) -> Result<Vec<TextPiece<'_>>, BrokenPlaceholder> {
+    let [open, close] = AROUND;
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(open) {
+        let (name, after) = after.split_once(close).ok_or(BrokenPlaceholder)?;
+        pieces.extend([TextPiece::Text(before), TextPiece::Secret(name)]);
+        rest = after;
+    }
+    pieces.push(TextPiece::Text(rest));
+    let is_whole = |piece: &TextPiece<'_>| match piece {
+        TextPiece::Text(text) | TextPiece::Secret(text) => !has_placeholder(text),
+    };
+    if pieces.iter().all(is_whole) {
+        Ok(pieces)
+    } else {
+        Err(BrokenPlaceholder)
+    }
+}
+
 /// The identity of one value of a secret, and of its use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -186,6 +238,26 @@ mod tests {
             change(&mut expected);
             assert_eq!(binding().check(&expected), Err(mismatch));
         }
+    }
+
+    #[test]
+    fn texts_are_split_at_whole_placeholders() {
+        let text = format!("a={}\nb={}", placeholder("x/y"), placeholder("z/w"));
+        assert_eq!(
+            pieces(&text).unwrap(),
+            [
+                TextPiece::Text("a="),
+                TextPiece::Secret("x/y"),
+                TextPiece::Text("\nb="),
+                TextPiece::Secret("z/w"),
+                TextPiece::Text(""),
+            ]
+        );
+        let cut = &text[.."a=".len() + 4];
+        for broken in [cut, &text[5..], &format!("{cut}{text}")] {
+            assert_eq!(pieces(broken), Err(BrokenPlaceholder), "{broken:?}");
+        }
+        assert!(has_placeholder(cut) && !has_placeholder("secret('x/y')"));
     }
 
     #[test]

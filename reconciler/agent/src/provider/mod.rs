@@ -20,6 +20,7 @@ mod directory;
 mod dpkg;
 mod faults;
 mod file;
+mod filled;
 mod git;
 mod group;
 mod home_directory;

@@ -5,7 +5,7 @@ use plumb_api::Digest;
 use plumb_api::frame::{DifferenceState, Request, Response};
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{SecretFile, SecretSpec};
-use plumb_api::secret::{SecretBinding, SecretEnvelope};
+use plumb_api::secret::{SecretBinding, SecretEnvelope, placeholder};
 use serde_json::{Value, json};
 
 use crate::Root;
@@ -181,4 +181,35 @@ fn values_are_in_no_file_of_the_agent_and_in_no_message() {
             assert!(!found, "{}", path.display());
         }
     }
+}
+
+#[test]
+fn placeholders_in_a_file_are_filled_and_follow_the_value() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let key = host_key(&mut driver);
+    let text = format!("psk={}\n", placeholder("app/token"));
+    let with = |version, value: &str| {
+        let secret = spec(version, &seal(binding(version), value, key));
+        let file = json!({"content": text, "mode": "0600", "secrets": [NAME]});
+        state(Some(secret)).with("file:/etc/wifi", file)
+    };
+    let first = with(1, "hunter1");
+    driver.converge(&first);
+    assert_eq!(
+        (root.read("/etc/wifi").as_str(), root.mode("/etc/wifi")),
+        ("psk=hunter1\n", 0o600)
+    );
+    root.write("/etc/wifi", "psk=hunter0\n");
+    let report = serde_json::to_string(&driver.observe(&first)).unwrap();
+    let digest = Digest::of_bytes(b"psk=hunter0\n").to_string();
+    assert!(
+        !report.contains("hunter") && !report.contains(&digest),
+        "{report}"
+    );
+    assert_eq!(driver.converge(&first), 1);
+    driver.converge(&with(2, "hunter2"));
+    assert_eq!(root.read("/etc/wifi"), "psk=hunter2\n");
+    driver.converge(&state(None));
+    assert!(!root.has("/etc/wifi"));
 }

@@ -31,6 +31,10 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// Fields that name a file of the repository. The spec has the file's [`Content`] in its place.
     const FILES: &'static [&'static str] = &[];
 
+    /// True if the host puts secrets in place of the placeholders in `content`. The spec then has the secrets
+    /// in its field `secrets`.
+    const FILLS_SECRETS: bool = false;
+
     /// Rank of the type. If nothing else orders two resources, the one with the lower rank is applied first.
     const RANK: u8 = 50;
 

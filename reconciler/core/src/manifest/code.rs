@@ -25,7 +25,7 @@ codes! {
     CYCLE "cycle" "Resources or profiles depend on each other in a circle.";
     PARAMETER "parameter" "A profile's parameter is unknown, missing, or doesn't match its declaration.";
     EXPRESSION "expression" "An expression or a template can't be parsed or evaluated. Put literal braces between {% raw %} and {% endraw %}.";
-    CONTENT "content" "`content` is one of: text (never rendered), `{template: \"…\"}`, `{file: files/x}`, `{templateFile: files/x.j2}`.";
+    CONTENT "content" "`content` is one of: text (never rendered), `{template: \"…\"}`, `{file: files/x}`, `{templateFile: files/x.j2}`, `{secret: NAME/KEY}`.";
     LITERAL_TEMPLATE "literal-template" "A literal `content` has an expression such as `{{ params.x }}`. A literal text is never rendered: write `content: {template: \"…\"}`, or leave it if another program reads the braces.";
     STAND_IN "stand-in" "The file's bytes in git stand for others: it is a Git LFS pointer, or git-crypt encrypted it. Only a working folder has the real bytes, so hosts would get the wrong ones.";
     FILE_TOO_LARGE "file-too-large" "The file is larger than one file of the repository may be, so its bytes aren't read. A host that refers to it stays at its last desired state. Nothing else is affected.";

@@ -152,3 +152,67 @@ fn broken_secret_holds_only_the_hosts_that_it_selects() {
         |name: &str| matches!(resolved.hosts[&name.parse().unwrap()], HostResult::Held(_));
     assert!(is_held("a") && !is_held("b"));
 }
+
+fn with_file(file: &str) -> (String, String) {
+    let readers = format!("hosts: {{a: {KEY}}}, operators: {{\"on\": {KEY}}}");
+    let host_text = object(
+        "Host",
+        "a",
+        &format!("ageKey: {KEY}\nresources: {{{file}}}"),
+    );
+    (host_text, secret("role=server", &readers, "[]"))
+}
+
+#[test]
+fn secret_in_a_template_is_a_placeholder_that_the_host_fills() {
+    for content in [
+        "{template: \"psk={{ secret('app/token') }}\\n\"}",
+        "{secret: app/token}",
+    ] {
+        let (host_text, text) = with_file(&format!("file: {{/etc/wifi: {{content: {content}}}}}"));
+        let resources = host("a", &all(&host_text, &text));
+        let file = &resources["file"]["/etc/wifi"];
+        assert_eq!(file["secrets"], json!(["secret:app/token"]));
+        assert_eq!(file["mode"], "0600");
+        let content = file["content"].as_str().unwrap();
+        assert!(plumb_api::secret::has_placeholder(content), "{content:?}");
+    }
+}
+
+#[test]
+fn secret_elsewhere_than_in_a_files_own_content_is_told() {
+    for (resources, says) in [
+        (
+            "file: {/etc/a: {mode: \"0644\", content: {secret: app/token}}}",
+            "its mode lets others read it",
+        ),
+        (
+            "file: {/etc/a: {block: true, content: {secret: app/token}}}",
+            "a block can't have a secret",
+        ),
+        (
+            "file: {/etc/a: {content: {secret: app/other}}}",
+            "refers to `secret:app/other`, which isn't on this host",
+        ),
+        (
+            "file: {/etc/a: {content: {template: \"{{ secret('token') }}\"}}}",
+            "`token` isn't the name of a secret",
+        ),
+        (
+            "file: {/etc/a: {content: {template: \"{{ secret('app/token') | upper }}\"}}}",
+            "changes a secret's placeholder",
+        ),
+        (
+            "unit: {a.service: {content: {template: \"{{ secret('app/token') }}\"}}}",
+            "only the content of a file can have a secret",
+        ),
+        (
+            "user: {u: {comment: \"{{ secret('app/token') }}\"}}",
+            "only the content of a file can have a secret",
+        ),
+    ] {
+        let (host_text, text) = with_file(resources);
+        let told = told(&all(&host_text, &text));
+        assert!(told.contains(says), "{says}\n{told}");
+    }
+}
