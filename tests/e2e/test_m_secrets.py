@@ -114,6 +114,9 @@ def test_secrets_reach_their_hosts_alone(fleet, on, both, secrets, alertmanager)
 
     # What goes missing, as after a boot, comes back.
     for name in both:
+        on(name).check_output(f"mv {FILE} {FILE}.gone && systemctl start plumb-secrets && cmp {FILE} {FILE}.gone && rm {FILE}.gone")
+        assert on(name).check_output(f"stat -c '%U %a' {FILE}") == "e2e-app 400"
+        assert on(name).service("plumb-secrets").is_enabled
         on(name).check_output("rm -r /run/plumb/secrets")
     for name in both:
         until(lambda name=name: on(name).file(FILE).exists, "the file comes back", 60, fleet.controller.state)
@@ -146,6 +149,7 @@ def test_secrets_reach_their_hosts_alone(fleet, on, both, secrets, alertmanager)
     fleet.deploy("No secrets any more", seconds=120)
     for name in both:
         host = on(name)
+        assert not host.file("/etc/systemd/system/plumb-secrets.service").exists
         assert not host.file("/run/plumb").exists and not host.file("/etc/e2e-app.conf").exists
         assert not host.file("/etc/systemd/system/e2e-secret.service.d").exists
 

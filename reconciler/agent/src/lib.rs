@@ -7,6 +7,7 @@
 //! - [`age`] — the file format of age, for secrets.
 //! - `sys` — access to the machine: its root directory and its programs. A sandbox uses the same code with
 //!   another root directory.
+//! - `boot` — puts secrets in place at boot.
 //! - `host_key` — the key with which the host decrypts its secrets.
 //! - `provider` — the code for each resource type: observe, apply, give back.
 //! - `book` — the agent's persistent state: holder, ledger, journal, originals, desired state.
@@ -19,6 +20,7 @@ pub mod age;
 mod apply;
 mod blobs;
 mod book;
+mod boot;
 mod error;
 mod host_key;
 mod observe;
@@ -39,12 +41,13 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 pub use serve::{End, serve};
 pub use sys::Sys;
 
-const USAGE: &str = "usage: plumb-agent [--root DIR] [serve]\n       plumb-agent --version\n\nServes one session on standard input and output. With --root, DIR stands for the machine.\n";
+const USAGE: &str = "usage: plumb-agent [--root DIR] [serve]\n       plumb-agent [--root DIR] secrets\n       plumb-agent --version\n\nServes one session on standard input and output; `secrets` delivers the secrets of the ledger. With --root, DIR stands for the machine.\n";
 
 /// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Serve(Option<PathBuf>),
+    Secrets(Option<PathBuf>),
     Version,
     Help,
     Wrong(String),
@@ -53,9 +56,11 @@ enum Asked {
 fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
     let mut args = args.into_iter();
     let mut root = None;
+    let mut ask: fn(Option<PathBuf>) -> Asked = Asked::Serve;
     while let Some(arg) = args.next() {
         match arg.to_str() {
             Some("serve") => {}
+            Some("secrets") => ask = Asked::Secrets,
             Some("--version" | "-V") => return Asked::Version,
             Some("--help" | "-h") => return Asked::Help,
             Some("--root") => match args.next() {
@@ -66,13 +71,14 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
             _ => return Asked::Wrong(format!("unknown argument `{}`", arg.to_string_lossy())),
         }
     }
-    Asked::Serve(root)
+    ask(root)
 }
 
 /// Runs the agent. The binary `plumb-agent` and `plumb __agent` both call this.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let root = match parse(args) {
-        Asked::Serve(root) => root,
+    let (root, run): (_, fn(&Sys) -> ExitCode) = match parse(args) {
+        Asked::Serve(root) => (root, session),
+        Asked::Secrets(root) => (root, restore_secrets),
         Asked::Version => {
             let line = format!("plumb-agent {}\n", env!("CARGO_PKG_VERSION"));
             let _ = std::io::stdout().write_all(line.as_bytes());
@@ -107,9 +113,30 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         // A dump of a crash would have decrypted secrets. Programs that the agent starts can be dumped again.
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
-    match serve(&sys, std::io::stdin(), std::io::stdout()) {
+    run(&sys)
+}
+
+/// Serves one session on standard input and output.
+fn session(sys: &Sys) -> ExitCode {
+    match serve(sys, std::io::stdin(), std::io::stdout()) {
         End::Closed => ExitCode::SUCCESS,
         End::Broken => ExitCode::FAILURE,
+    }
+}
+
+/// Delivers the host's secrets at boot.
+fn restore_secrets(sys: &Sys) -> ExitCode {
+    let failed = match boot::restore(sys) {
+        Ok(failed) => failed,
+        Err(error) => vec![("secrets".to_owned(), error)],
+    };
+    for (address, error) in &failed {
+        let _ = writeln!(std::io::stderr(), "plumb-agent: {address}: {error}");
+    }
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -121,6 +148,7 @@ mod tests {
     fn the_command_line_is_small() {
         let parse = |words: &[&str]| parse(words.iter().map(OsString::from));
         assert_eq!(parse(&[]), Asked::Serve(None));
+        assert_eq!(parse(&["secrets"]), Asked::Secrets(None));
         assert_eq!(
             parse(&["--root", "/x", "serve"]),
             Asked::Serve(Some("/x".into()))

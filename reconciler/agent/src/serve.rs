@@ -10,6 +10,7 @@ use plumb_api::{Address, Digest};
 use crate::apply;
 use crate::blobs::Blobs;
 use crate::book::{self, Desired, Holder, Home};
+use crate::boot;
 use crate::error::{Result, fail};
 use crate::host_key;
 use crate::observe;
@@ -134,6 +135,7 @@ impl Session<'_> {
         if let (Purpose::Drive, Some(home)) = (observe.purpose, &home) {
             recover(self.sys, home, &mut loaded)?;
             keep_state(home, &desired, observe.base)?;
+            boot::keep_program(self.sys, home, &desired)?;
         }
         let report = observe::report(
             self.sys,

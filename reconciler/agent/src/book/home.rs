@@ -43,6 +43,8 @@ const FILES: &[&str] = &[
     "holder.new",
     "holder",
     "holder.lock",
+    "boot-agent.new",
+    "boot-agent",
     "age-key.new",
     "age-key",
     "age-key.lock",

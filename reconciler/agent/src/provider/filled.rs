@@ -113,19 +113,18 @@ pub(super) fn apply(
     let Some(content) = &spec.content else {
         return at_path::put(cx, path, &put);
     };
-    let text = match kept(cx.sys, content)? {
-        Some(text) => text,
-        None => {
-            let mut text = Vec::new();
-            let reader = cx.content(content, path)?;
-            reader
-                .take(MAX_SIZE)
-                .read_to_end(&mut text)
-                .at("read the content for", path)?;
-            let folder = cx.home.folder(FOLDER)?;
-            write_whole(&folder, &content.sha256.to_string(), &text, Durable::No)?;
-            text
-        }
+    let text = if let Some(text) = kept(cx.sys, content)? {
+        text
+    } else {
+        let mut text = Vec::new();
+        let reader = cx.content(content, path)?;
+        reader
+            .take(MAX_SIZE)
+            .read_to_end(&mut text)
+            .at("read the content for", path)?;
+        let folder = cx.home.folder(FOLDER)?;
+        write_whole(&folder, &content.sha256.to_string(), &text, Durable::No)?;
+        text
     };
     let filled = fill(cx.sys, &text, cx.desired, path)?;
     put.bytes = Bytes::New(Content::of(&filled));

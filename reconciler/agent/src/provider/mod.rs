@@ -61,6 +61,7 @@ pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
 pub(crate) use faults::{RefusedField, is_refused, of_refused};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
+pub(crate) use secret::restore as restore_secret;
 pub(crate) use settling::{Poll, Settling, SettlingItem};
 
 use crate::book::{CreationStep, Ledger, Original};

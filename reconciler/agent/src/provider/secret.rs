@@ -309,7 +309,28 @@ fn one(cx: &mut ApplyContext<'_>, change: &ItemChange<'_>) -> Result<Effect> {
         return Ok(Effect::Done);
     }
     // The observation has checked the version against the ledger.
-    let value = open(cx.sys, change.address, spec, None)?;
+    deliver(cx, change.address, spec)?;
+    Ok(Effect::Done)
+}
+
+/// Delivers a secret whose files aren't all there, as after a boot.
+pub(crate) fn restore(
+    cx: &mut ApplyContext<'_>,
+    address: &Address,
+    spec: &SecretSpec,
+) -> Result<()> {
+    let mut files = spec.deliver.iter();
+    if spec.state == Presence::Absent
+        || files.all(|file| matches!(cx.sys.root().look(&file.path), Ok(Some(_))))
+    {
+        return Ok(());
+    }
+    deliver(cx, address, spec)
+}
+
+/// Writes a secret into its files.
+fn deliver(cx: &mut ApplyContext<'_>, address: &Address, spec: &SecretSpec) -> Result<()> {
+    let value = open(cx.sys, address, spec, None)?;
     let root = ROOT.parse().ok();
     for file in &spec.deliver {
         check_memory(cx.sys, &file.path)?;
@@ -323,7 +344,7 @@ fn one(cx: &mut ApplyContext<'_>, change: &ItemChange<'_>) -> Result<Effect> {
         };
         at_path::put_bytes(cx, &file.path, &put, &value)?;
     }
-    Ok(Effect::Done)
+    Ok(())
 }
 
 /// Removes the folders of Plumb above a path, if they are empty.

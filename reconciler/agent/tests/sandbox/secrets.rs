@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::Root;
 use crate::driver::{Driver, State};
 
+type Edit = fn(&mut SecretBinding);
+
 const NAME: &str = "secret:app/token";
 const FILE: &str = "/run/plumb/secrets/token";
 
@@ -113,7 +115,7 @@ fn ciphertext_of_another_place_version_or_reader_is_refused() {
     let mut driver = root.driver();
     let key = host_key(&mut driver);
     driver.converge(&state(Some(spec(2, &seal(binding(2), "hunter2", key)))));
-    let edits: [(fn(&mut SecretBinding), &str); 5] = [
+    let edits: [(Edit, &str); 5] = [
         (|one| one.repository.push('x'), "for another repository"),
         (|one| one.name.push('x'), "as another secret"),
         (|one| one.key.push('x'), "as another key"),

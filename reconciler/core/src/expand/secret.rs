@@ -12,6 +12,25 @@ use super::Part;
 /// The folder of the values that systemd passes to units. Only root gets at the files in it.
 const CREDENTIALS: &str = "/run/plumb/credentials";
 
+/// The unit that delivers secrets at boot, before the services that read them.
+const BOOT: &str = "plumb-secrets";
+const BOOT_UNIT: &str = "# Written by plumb.
+[Unit]
+Description=Secrets of this host
+DefaultDependencies=no
+After=local-fs.target systemd-tmpfiles-setup.service
+Before=sysinit.target shutdown.target
+Conflicts=shutdown.target
+ConditionPathExists=/var/lib/plumb/boot-agent
+
+[Service]
+Type=oneshot
+ExecStart=/var/lib/plumb/boot-agent secrets
+
+[Install]
+WantedBy=sysinit.target
+";
+
 /// Returns the digest of a Secret's `hosts`.
 pub(crate) fn hosts_digest(spec: &SecretObjectSpec) -> Result<Digest, NotCanonical> {
     Digest::of("secret-hosts", &spec.hosts)
@@ -87,6 +106,10 @@ pub(crate) fn parts(
             .field("ciphertext", ciphertext.as_str());
         if !files.is_empty() {
             part = part.field("deliver", files);
+            // All secrets of a host have these in common.
+            parts
+                .push(Part::new(Kind::Unit, format!("{BOOT}.service")).field("content", BOOT_UNIT));
+            parts.push(Part::new(Kind::Service, BOOT).field("enabled", true));
         }
         parts.push(part);
         let uses = spec.deliver.iter().filter(|one| one.key == *key);

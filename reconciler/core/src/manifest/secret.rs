@@ -71,10 +71,12 @@ impl SecretEntry {
 }
 
 /// Reads a selector: text, or a list of names.
-fn selector(node: &Node) -> Result<Selector, Diagnostic> {
+fn selector(node: &Node) -> Result<Selector, Box<Diagnostic>> {
     let wrong = |message: String| {
-        Diagnostic::error(code::INVALID_SELECTOR, &node.span, message)
-            .hint("write `hosts: role=web`, `hosts: [web1, web2]` or `hosts: \"*\"`")
+        let diagnostic = Diagnostic::error(code::INVALID_SELECTOR, &node.span, message);
+        Box::new(
+            diagnostic.hint("write `hosts: role=web`, `hosts: [web1, web2]` or `hosts: \"*\"`"),
+        )
     };
     match (node.as_str(), node.as_seq()) {
         (Some(text), _) => Selector::parse(text).map_err(|error| wrong(error.to_string())),
@@ -106,7 +108,7 @@ fn read(object: &Object, repository: Option<&Arc<str>>) -> Result<Secret, Vec<Di
     let selector = match object.spec.get("hosts").map(selector) {
         Some(Ok(selector)) => Some(selector),
         Some(Err(diagnostic)) => {
-            diagnostics.push(diagnostic);
+            diagnostics.push(*diagnostic);
             None
         }
         None => {
@@ -172,7 +174,7 @@ fn read(object: &Object, repository: Option<&Arc<str>>) -> Result<Secret, Vec<Di
             })
         }
         (_, pieces) => {
-            diagnostics.extend(pieces.err());
+            diagnostics.extend(pieces.err().map(|diagnostic| *diagnostic));
             Err(diagnostics)
         }
     }
@@ -190,8 +192,9 @@ fn pieces(
     object: &Object,
     repository: &str,
     spec: &SecretObjectSpec,
-) -> Result<Vec<Piece>, Diagnostic> {
-    let wrong = |message: String| Diagnostic::error(code::INVALID_NAME, &object.span, message);
+) -> Result<Vec<Piece>, Box<Diagnostic>> {
+    let wrong =
+        |message: String| Box::new(Diagnostic::error(code::INVALID_NAME, &object.span, message));
     let parts = expansion::parts(repository, &object.name, spec);
     let parts = parts.map_err(|error| wrong(error.to_string()))?;
     let scope = scope(&object.name);

@@ -75,7 +75,7 @@ impl BuildContext<'_> {
         let fills = matches!(kind, AnyKind::Primitive(kind) if kind.fills_secrets());
         if !fills
             && !content::secrets(&bytes, &node.span)
-                .map_err(|wrong| vec![wrong])?
+                .map_err(|wrong| vec![*wrong])?
                 .is_empty()
         {
             return Err(vec![misplaced_secret(&node.span)]);
@@ -447,7 +447,7 @@ fn add_secrets(
     };
     let mut all = Vec::new();
     for (_, bytes) in contents {
-        all.extend(content::secrets(bytes, &span).map_err(|wrong| vec![wrong])?);
+        all.extend(content::secrets(bytes, &span).map_err(|wrong| vec![*wrong])?);
     }
     if all.is_empty() {
         return Ok(());

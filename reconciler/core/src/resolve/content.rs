@@ -91,10 +91,11 @@ pub(super) fn bytes(
 }
 
 /// Returns the secrets whose placeholders a content has.
-pub(super) fn secrets(bytes: &[u8], span: &Span) -> Result<BTreeSet<Address>, Diagnostic> {
+pub(super) fn secrets(bytes: &[u8], span: &Span) -> Result<BTreeSet<Address>, Box<Diagnostic>> {
     let wrong = |message: &str| {
-        Diagnostic::error(code::CONTENT, span, message)
-            .hint("a secret can only be put between other texts: no filter and no condition sees its value")
+        Box::new(Diagnostic::error(code::CONTENT, span, message).hint(
+            "a secret can only be put between other texts: no filter and no condition sees its value",
+        ))
     };
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Ok(BTreeSet::new());

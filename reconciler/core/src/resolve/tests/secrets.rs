@@ -71,7 +71,7 @@ fn selected_hosts_get_the_value_and_the_drop_in() {
         content.ends_with("LoadCredential=token:/run/plumb/credentials/app.service/app.token\n"),
         "{content}"
     );
-    let other = secret("role=other", "hosts: {}", DELIVER).replace("recipients", "recipients");
+    let other = secret("role=other", "hosts: {}", DELIVER);
     let resolved = resolved(&all(&object("Host", "a", "{}"), &other));
     let HostResult::Ready(intent) = &resolved.hosts[&"a".parse().unwrap()] else {
         panic!("the host is held");
