@@ -11,6 +11,7 @@
 //! - `host_key` — the key with which the host decrypts its secrets.
 //! - `provider` — the code for each resource type: observe, apply, give back.
 //! - `book` — the agent's persistent state: holder, ledger, journal, originals, desired state.
+//! - `dead_man` — puts changes back that cut the controller off.
 //! - `observe`, `apply` — the two main requests of a controller.
 //! - `undesired` — restores resources that nothing desires any more.
 //! - `recover` — applies the journal of an interrupted run at the next session.
@@ -21,6 +22,7 @@ mod apply;
 mod blobs;
 mod book;
 mod boot;
+mod dead_man;
 mod error;
 mod host_key;
 mod observe;
@@ -41,13 +43,14 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 pub use serve::{End, serve};
 pub use sys::Sys;
 
-const USAGE: &str = "usage: plumb-agent [--root DIR] [serve]\n       plumb-agent [--root DIR] secrets\n       plumb-agent --version\n\nServes one session on standard input and output; `secrets` delivers the secrets of the ledger. With --root, DIR stands for the machine.\n";
+const USAGE: &str = "usage: plumb-agent [--root DIR] [serve | dead-man | secrets]\n       plumb-agent --version\n\nServes one session on standard input and output. `dead-man` waits for the confirmation of changes instead, and puts them back\nwithout it; `secrets` delivers the secrets of the ledger. With --root, DIR stands for the machine.\n";
 
 /// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Serve(Option<PathBuf>),
     Secrets(Option<PathBuf>),
+    DeadMan(Option<PathBuf>),
     Version,
     Help,
     Wrong(String),
@@ -56,11 +59,12 @@ enum Asked {
 fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
     let mut args = args.into_iter();
     let mut root = None;
-    let mut ask: fn(Option<PathBuf>) -> Asked = Asked::Serve;
+    let mut asked: fn(Option<PathBuf>) -> Asked = Asked::Serve;
     while let Some(arg) = args.next() {
         match arg.to_str() {
-            Some("serve") => {}
-            Some("secrets") => ask = Asked::Secrets,
+            Some("serve") => asked = Asked::Serve,
+            Some("dead-man") => asked = Asked::DeadMan,
+            Some("secrets") => asked = Asked::Secrets,
             Some("--version" | "-V") => return Asked::Version,
             Some("--help" | "-h") => return Asked::Help,
             Some("--root") => match args.next() {
@@ -71,13 +75,14 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
             _ => return Asked::Wrong(format!("unknown argument `{}`", arg.to_string_lossy())),
         }
     }
-    ask(root)
+    asked(root)
 }
 
 /// Runs the agent. The binary `plumb-agent` and `plumb __agent` both call this.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (root, run): (_, fn(&Sys) -> ExitCode) = match parse(args) {
         Asked::Serve(root) => (root, session),
+        Asked::DeadMan(root) => (root, watch),
         Asked::Secrets(root) => (root, restore_secrets),
         Asked::Version => {
             let line = format!("plumb-agent {}\n", env!("CARGO_PKG_VERSION"));
@@ -114,6 +119,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
     run(&sys)
+}
+
+/// Waits for the confirmation of changes, and puts them back without it.
+fn watch(sys: &Sys) -> ExitCode {
+    match dead_man::watch(sys) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "plumb-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Serves one session on standard input and output.

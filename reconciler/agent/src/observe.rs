@@ -13,6 +13,7 @@ use plumb_api::resource::Manage;
 use plumb_api::{Address, Digest, Observed, Spec};
 
 use crate::book::{Desired, Entry, Holder, Ledger, Loaded};
+use crate::dead_man::Reverted;
 use crate::error::Result;
 use crate::provider::{self, Direction, Inputs, Item, ItemChange, ObserveContext};
 use crate::sys::Sys;
@@ -80,6 +81,7 @@ pub(crate) fn report(
     loaded: &Loaded,
     holder: Option<&Holder>,
     reveal: Reveal,
+    held: Option<&Reverted>,
 ) -> ObserveReport {
     let ledger = &loaded.ledger;
     let undesired = give_backs(sys, desired, ledger);
@@ -115,6 +117,13 @@ pub(crate) fn report(
     for (item, outcome) in items.iter().zip(outcomes) {
         let leaf = desired.get(item.address).map(|leaf| leaf.digest);
         add(&mut report, &context, item, outcome, leaf);
+    }
+    if let Some(held) = held {
+        for difference in &mut report.differences {
+            if held.changes.contains_key(&difference.address) {
+                difference.refusal = Some(held.refusal(&report.facts.hostname, holder));
+            }
+        }
     }
     if reveal == Reveal::WorldReadable {
         for difference in &mut report.differences {

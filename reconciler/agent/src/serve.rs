@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use plumb_api::frame::{Apply, FrameError, Incoming, Observe, Purpose, Request, Response};
+use plumb_api::frame::{
+    Apply, Attendance, Confirm, FrameError, Incoming, Observe, Purpose, Request, Response,
+};
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::{Address, Digest};
 
@@ -11,10 +13,11 @@ use crate::apply;
 use crate::blobs::Blobs;
 use crate::book::{self, Desired, Holder, Home};
 use crate::boot;
+use crate::dead_man::{self, Armed, Reverted};
 use crate::error::{Result, fail};
 use crate::host_key;
 use crate::observe;
-use crate::recover::recover;
+use crate::recover::{locked, recover};
 use crate::sys::Sys;
 use crate::wire::Wire;
 
@@ -81,6 +84,7 @@ impl Session<'_> {
             Request::Facts => self.facts(),
             Request::Observe(observe) => self.observe(observe),
             Request::Apply(apply) => self.apply(&apply),
+            Request::Confirm(confirm) => self.confirm(&confirm),
         };
         outcome.unwrap_or_else(Response::Error)
     }
@@ -137,14 +141,28 @@ impl Session<'_> {
             keep_state(home, &desired, observe.base)?;
             boot::keep_program(self.sys, home, &desired)?;
         }
-        let report = observe::report(
+        let mut held = None;
+        let mut is_armed = false;
+        if let Some(home) = &home {
+            is_armed = Armed::load(home)?.is_some();
+            held = Reverted::load(home)?.filter(|held| {
+                observe.attendance == Attendance::Unattended && held.is_desired(&desired)
+            });
+        }
+        let mut report = observe::report(
             self.sys,
             digest,
             &desired,
             &loaded,
             holder.as_ref(),
             observe.reveal,
+            held.as_ref(),
         );
+        if is_armed {
+            report.waiting = Some(
+                "Changes that could cut the controller off wait for their confirmation.".to_owned(),
+            );
+        }
         self.state = Some((digest, desired));
         let differing = report.differences.iter();
         self.differing = differing.map(|one| one.address.clone()).collect();
@@ -163,6 +181,16 @@ impl Session<'_> {
                 None => Ok(None),
             },
         }
+    }
+
+    fn confirm(&self, request: &Confirm) -> Result<Response> {
+        let home = Home::make(self.sys)?;
+        Holder::claim(&home, &request.fence)?;
+        let Some(_lock) = home.lock("lock", apply::PATIENCE)? else {
+            return Err(locked());
+        };
+        dead_man::confirm(self.sys, &home, &request.nonce, &request.fence.host)?;
+        Ok(Response::Confirmed)
     }
 
     fn apply(&mut self, request: &Apply) -> Result<Response> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use plumb_api::frame::{
-    Apply, Facts, FrameError, Observe, ObserveReport, Progress, Report, Request, Response,
+    Apply, Confirm, Facts, FrameError, Observe, ObserveReport, Progress, Report, Request, Response,
 };
 use plumb_api::{Digest, HostName};
 use plumb_core::ports::{HostError, Observation, Session};
@@ -327,6 +327,20 @@ impl Conversation {
         .await
     }
 
+    async fn confirm_(&mut self, asked: Confirm) -> Result<(), HostError> {
+        let sending = self.prepare(&Request::Confirm(asked), Vec::new())?;
+        self.ask(
+            &sending,
+            self.agent_timeouts.answer,
+            ResendRule::May,
+            |response| match response {
+                Response::Confirmed => Ok(Some(())),
+                other => Err(unasked(&other)),
+            },
+        )
+        .await
+    }
+
     async fn facts_(&mut self) -> Result<Facts, HostError> {
         let sending = self.prepare(&Request::Facts, Vec::new())?;
         self.ask(
@@ -348,6 +362,7 @@ fn unasked(response: &Response) -> Refusal {
         Response::NeedState => "a request for the full state",
         Response::Progress(_) => "progress",
         Response::Report(_) => "a report",
+        Response::Confirmed => "a confirmation",
         Response::Facts(_) => "facts",
         Response::Error(_) => "an error",
     };
@@ -372,6 +387,10 @@ impl Session for Conversation {
         progress: &'a mut (dyn FnMut(Progress) + Send),
     ) -> BoxFuture<'a, Result<Report, HostError>> {
         boxed(self.apply_(request, contents, progress))
+    }
+
+    fn confirm(&mut self, request: Confirm) -> BoxFuture<'_, Result<(), HostError>> {
+        boxed(self.confirm_(request))
     }
 
     fn facts(&mut self) -> BoxFuture<'_, Result<Facts, HostError>> {

@@ -232,6 +232,10 @@ pub(super) fn report(asked: &Apply, mut told: Report) -> Result<Report, Refusal>
             _ => {}
         }
     }
+    let is_planned = |address: &Address| asked.plan.changes.iter().any(|c| c.address == *address);
+    if let Some(address) = told.unconfirmed.iter().find(|one| !is_planned(one)) {
+        return Err(outside(address));
+    }
     if let Some(stopped) = told.stopped.take() {
         told.stopped = Some(error(stopped));
     }

@@ -3,6 +3,7 @@
 //! The parts of a type that don't need a host (path, unit, order, couplings) are in its `Resource` in
 //! `plumb-api`. The match in [`of`] is exhaustive, so that a new type doesn't compile without a provider.
 
+mod account_lines;
 mod aliases;
 mod apt;
 mod apt_cache;
@@ -44,7 +45,7 @@ mod settling;
 mod start;
 mod sysctl;
 mod sysctl_files;
-mod systemd;
+pub(crate) mod systemd;
 mod tree;
 mod unit;
 mod unit_state;
@@ -57,6 +58,7 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::Content;
 use plumb_api::{Address, Kind, Observed, Spec};
 
+pub(crate) use account_lines::{Account, AccountLines};
 pub(crate) use apt::transactions;
 pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
@@ -64,6 +66,8 @@ pub(crate) use faults::{RefusedField, is_refused, of_refused};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
 pub(crate) use secret::restore as restore_secret;
+pub(crate) use service::{Reaction, react};
+pub(crate) use service_links::{put_link, remove_link};
 pub(crate) use settling::{Poll, Settling, SettlingItem};
 
 use crate::book::{CreationStep, Ledger, Original};
@@ -288,6 +292,12 @@ pub(crate) trait GiveBack {
 
     /// Replaces the content in an original by the content that was stored.
     fn set_content(&self, _original: &mut Observed, _kept: Content) {}
+
+    /// Returns the account whose lines the dead-man timer puts back, if the resource is one. Observations of
+    /// accounts lack fields, such as password hashes.
+    fn account(&self, _name: &str) -> Option<Account> {
+        None
+    }
 
     /// Removes temporary state from an observation, such as a pending reload, before it is stored as an
     /// original.

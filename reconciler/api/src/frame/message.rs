@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::dead_man::{Attendance, Confirm, DeadMan};
 use crate::digest::Digest;
 use crate::name::{Address, ControllerId, Epoch, FleetName, HostName};
 use crate::plan::{FieldChange, Plan};
@@ -60,6 +61,8 @@ pub enum Request {
     Observe(Observe),
     /// Carry out a plan. The controller first sends the file contents that the plan needs, as blobs.
     Apply(Apply),
+    /// Confirm changes that could have cut the controller off.
+    Confirm(Confirm),
     /// Return the machine's facts.
     Facts,
 }
@@ -77,6 +80,8 @@ pub enum Response {
     Progress(Progress),
     /// The answer to [`Request::Apply`].
     Report(Report),
+    /// The answer to [`Request::Confirm`]: the changes stay.
+    Confirmed,
     /// The answer to [`Request::Facts`].
     Facts(Facts),
     /// The answer to any request that failed.
@@ -103,6 +108,9 @@ pub struct Observe {
     /// Says which file contents the report may include.
     #[serde(default)]
     pub reveal: Reveal,
+    /// Says whether a person requested the run.
+    #[serde(default)]
+    pub attendance: Attendance,
 }
 
 /// The purpose of an observation.
@@ -250,6 +258,10 @@ pub struct Apply {
     /// Says whether the host stays in the fleet after the plan.
     #[serde(default)]
     pub departure: Departure,
+    /// The dead-man timer for changes that could cut the controller off. `None` if no change could, such as on
+    /// the controller's own machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_man: Option<DeadMan>,
 }
 
 /// Says whether a host stays in its fleet after a plan.
@@ -320,6 +332,9 @@ pub struct Report {
     /// The error that stopped the run before its end, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<AgentError>,
+    /// Changed resources that the host puts back unless the controller confirms them over a new connection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unconfirmed: Vec<Address>,
     /// Problems of the host that made no change fail, each as a phrase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::host::HostSpec;
+use crate::period::Period;
 
 /// The spec of `fleet.yaml`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -26,6 +27,9 @@ pub struct FleetSpec {
     /// The settings for all secrets.
     #[serde(default)]
     pub secrets: FleetSecrets,
+    /// The dead-man timer of changes that could cut the controller off.
+    #[serde(default)]
+    pub dead_man: DeadManTimer,
 }
 
 /// The settings for all secrets.
@@ -35,6 +39,27 @@ pub struct FleetSecrets {
     /// The operators, who can read every secret. The key of `NAME` is in `trust/recipients/NAME.pub`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<String>,
+}
+
+/// The dead-man timer of changes that could cut the controller off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeadManTimer {
+    /// Time within which the controller must connect again. Otherwise the host puts the changes back.
+    #[serde(default = "two_minutes")]
+    pub confirm: Period,
+}
+
+impl Default for DeadManTimer {
+    fn default() -> Self {
+        Self {
+            confirm: two_minutes(),
+        }
+    }
+}
+
+fn two_minutes() -> Period {
+    Period::minutes(2)
 }
 
 /// An Alertmanager: an endpoint of a host, or an address.

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use fleet::{
-    AlertmanagerRef, ClearTextSecrets, FleetSecrets, FleetSpec, Halt, Policies, Rollout,
+    AlertmanagerRef, ClearTextSecrets, DeadManTimer, FleetSecrets, FleetSpec, Halt, Policies,
+    Rollout,
 };
 pub use host::{
     Arch, Assign, Connect, DriftMode, DriftSpec, Existing, HostSpec, HostState, MemberSpec, Os,

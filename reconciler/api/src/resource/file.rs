@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
 use super::{
-    Dependency, LIFELINE_PATHS, Owners, PackageSpec, Problem, Resource, Strength, UnitSpec,
+    Dependency, LIFELINE_PATHS, Logins, Owners, PackageSpec, Problem, Resource, Strength, UnitSpec,
     check_path, differs, lies_in, parents, principals,
 };
 use crate::name::Address;
@@ -287,6 +287,10 @@ impl Resource for FileSpec {
 
     fn lifeline(name: &str) -> bool {
         lies_in(name, LIFELINE_PATHS)
+    }
+
+    fn cuts_off(name: &str, logins: &Logins) -> bool {
+        lies_in(name, LIFELINE_PATHS) || logins.need(name)
     }
 
     fn wants_absent(&self) -> bool {

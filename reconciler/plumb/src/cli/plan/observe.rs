@@ -1,8 +1,8 @@
 //! Observes one host for a plan.
 
 use plumb_api::frame::{
-    Apply, Departure, Facts, Fence, LedgerState, Lineage, Observe, ObserveReport, Purpose, Reveal,
-    RevisionMark, TakeOver,
+    Apply, Attendance, Departure, Facts, Fence, LedgerState, Lineage, Observe, ObserveReport,
+    Purpose, Reveal, RevisionMark, TakeOver,
 };
 use plumb_api::kind::Os;
 use plumb_api::plan::Plan;
@@ -46,6 +46,7 @@ pub(super) async fn observe_host(
             delta: goal.delta_from(None),
             purpose: Purpose::Look,
             reveal: Reveal::WorldReadable,
+            attendance: Attendance::Unattended,
         })
         .await?;
     match observed {
@@ -88,6 +89,7 @@ async fn leave(session: &mut dyn Session, fence: Fence, target: Digest) -> Resul
         revision: RevisionMark(String::new()),
         lineage: Lineage::First,
         departure: Departure::Leaves,
+        dead_man: None,
     };
     session
         .apply(request, Vec::new(), &mut |_| {})
