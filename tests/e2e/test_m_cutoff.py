@@ -21,7 +21,7 @@ CUTS = {
         "file": {NFT: {"content": "flush ruleset\ntable inet e2e {\nchain input {\ntype filter hook input priority 0\ntcp dport 22 drop\n}\n}\n"}},
         "service": {"nftables": {"state": "started", "restartOn": [f"file:{NFT}"]}},
     },
-    "shell": {"user": {"deploy": {"shell": "/usr/sbin/nologin"}}},
+    "keys": {"file": {"/home/deploy/.ssh/authorized_keys": {"content": "# nobody\n"}}},
 }
 GOOD = {
     "file": {RULE: {"content": "Defaults:deploy !lecture\n", "mode": "0440"}, SSHD: {"content": "MaxSessions 30\n", "mode": "0644"}},
@@ -58,7 +58,7 @@ def nothing_is_armed(host) -> bool:
 
 
 def test_changes_that_cut_the_controller_off_are_put_back(fleet, on, both):
-    shells = {name: on(name).user("deploy").shell for name in both}
+    keys = {name: on(name).file("/home/deploy/.ssh/authorized_keys").content for name in both}
     rules = {name: on(name).check_output(f"cat {NFT}; nft list ruleset; systemctl is-active nftables || true") for name in both}
     cuts = list(CUTS)
     for turn in range(len(cuts)):
@@ -79,7 +79,7 @@ def test_changes_that_cut_the_controller_off_are_put_back(fleet, on, both):
             host = on(name)
             assert nothing_is_armed(host) and logs_in(fleet, name)
             assert not host.file(RULE).exists and not host.file(SSHD).exists
-            assert host.user("deploy").shell == shells[name]
+            assert host.file("/home/deploy/.ssh/authorized_keys").content == keys[name]
             assert host.check_output(f"cat {NFT}; nft list ruleset; systemctl is-active nftables || true") == rules[name]
             assert host.run("visudo -c").rc == 0 and host.run("sshd -t").rc == 0
             described = fleet.controller.run("describe", "host", name, check=True).stdout
@@ -134,3 +134,41 @@ def test_host_puts_back_what_a_dead_controller_left(fleet, on, both):
         assert not on(name).file(RULE).exists and not on(name).file(SSHD).exists
     fleet.controller.start()
     assert logs_in(fleet, name)
+
+
+# The moment of the power cut: one of two changes made, or all made and not confirmed.
+SLOW = "/usr/local/bin/e2e-slow-rule"
+FIRST = {"content": "# first\n", "mode": "0440"}
+SLOWLY = {"content": "# second\n", "mode": "0440", "validate": [SLOW, "%s"], "after": [f"file:{RULE}"]}
+MOMENTS = {
+    "changing": {RULE: FIRST, f"{RULE}2": SLOWLY},
+    "waiting": {RULE: {"content": "deploy ALL=(ALL) !ALL\n", "mode": "0440"}},
+}
+
+
+@pytest.mark.parametrize(("moment", "release"), [("changing", 0), ("waiting", 1)])
+def test_host_that_loses_power_puts_back_what_was_unconfirmed(fleet, rig, on, both, moment, release):
+    name = both[release]
+    on(name).check_output(f"printf '#!/bin/sh\\nsleep 8\\n' >{SLOW} && chmod 755 {SLOW} && sync")
+    fleet.profile("cut", {"file": MOMENTS[moment]}, on=[name])
+    fleet.commit(f"A power cut, {moment}")
+    assert fleet.push().returncode == 0
+    until(lambda: on(name).file(RULE).exists, f"the host is {moment}", 60, fleet.controller.state)
+    assert on(name).file(UNIT).exists and not on(name).file(f"{RULE}2").exists
+    rig.do("kill", name)
+    rig.do("start", name)
+    until(lambda: nothing_is_armed(on(name)), "the unit decided after the boot", 60)
+    assert not on(name).file(RULE).exists and not on(name).file(f"{RULE}2").exists
+    view = lambda: fleet.controller.host(name)
+    until(lambda: view().reason("Ready") == "Reverted", "it says so", 60, fleet.controller.state)
+    assert "the machine restarted before" in view().message("Ready"), view().message("Ready")
+
+
+def test_own_user_is_not_removed_while_it_is_logged_in(fleet, on, both):
+    for name in both:
+        fleet.profile(f"cut-{name}", {"user": {"deploy": {"state": "absent"}}}, on=[name])
+    fleet.commit("Without our user")
+    assert fleet.push().returncode == 0
+    for name in both:
+        until(lambda name=name: fleet.controller.host(name).reason("Ready") == "InUse", f"{name} keeps it", 60, fleet.controller.state)
+        assert logs_in(fleet, name)

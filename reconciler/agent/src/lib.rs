@@ -13,10 +13,12 @@
 //! - `book` — the agent's persistent state: holder, ledger, journal, originals, desired state.
 //! - `dead_man` — puts changes back that cut the controller off.
 //! - `observe`, `apply` — the two main requests of a controller.
+//! - `adopt` — describes what the host has as specs, for a manifest.
 //! - `undesired` — restores resources that nothing desires any more.
 //! - `recover` — applies the journal of an interrupted run at the next session.
 //! - `serve`, `wire` — the session and its two streams.
 
+mod adopt;
 pub mod age;
 mod apply;
 mod blobs;

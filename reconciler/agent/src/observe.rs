@@ -127,7 +127,8 @@ pub(crate) fn report(
     }
     if reveal == Reveal::WorldReadable {
         for difference in &mut report.differences {
-            difference.text = text(sys, difference);
+            let observed = difference.observed.as_ref();
+            difference.text = observed.and_then(|found| text(sys, &difference.address, found));
         }
     }
     report
@@ -240,9 +241,7 @@ const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// Returns the text of the observed file for a diff. Returns `None` unless the file is world-readable, short
 /// enough and UTF-8, and contains no private key.
-fn text(sys: &Sys, difference: &Difference) -> Option<String> {
-    let address = &difference.address;
-    let observed = difference.observed.as_ref()?;
+pub(crate) fn text(sys: &Sys, address: &Address, observed: &Observed) -> Option<String> {
     let provider = provider::of(address.kind());
     let path = provider.text_path(address, observed)?;
     let (dir, leaf) = sys.root().parent(&path).ok()??;

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
 use plumb_api::frame::{
-    Apply, Attendance, Confirm, FrameError, Incoming, Observe, Purpose, Request, Response,
+    Adopt, Apply, Attendance, Confirm, FrameError, Incoming, Observe, Purpose, Request, Response,
 };
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::{Address, Digest};
 
-use crate::apply;
 use crate::blobs::Blobs;
 use crate::book::{self, Desired, Holder, Home};
 use crate::boot;
@@ -20,6 +19,7 @@ use crate::observe;
 use crate::recover::{locked, recover};
 use crate::sys::Sys;
 use crate::wire::Wire;
+use crate::{adopt, apply};
 
 /// The way in which a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,7 @@ impl Session<'_> {
             Request::Facts => self.facts(),
             Request::Observe(observe) => self.observe(observe),
             Request::Apply(apply) => self.apply(&apply),
+            Request::Adopt(request) => self.adopt(&request),
             Request::Confirm(confirm) => self.confirm(&confirm),
         };
         outcome.unwrap_or_else(Response::Error)
@@ -167,6 +168,21 @@ impl Session<'_> {
         let differing = report.differences.iter();
         self.differing = differing.map(|one| one.address.clone()).collect();
         Ok(Response::Observed(Box::new(report)))
+    }
+
+    fn adopt(&self, request: &Adopt) -> Result<Response> {
+        let home = Home::open(self.sys)?;
+        let holder = match &home {
+            Some(home) => Holder::load(home)?,
+            None => None,
+        };
+        Holder::check_name(holder.as_ref(), &request.fence)?;
+        let loaded = book::load(self.sys, home.as_ref())?;
+        Ok(Response::Adopted(adopt::adopted(
+            self.sys,
+            &loaded.ledger,
+            &request.scope,
+        )))
     }
 
     /// Returns the state to which the controller's delta applies, or `None` if the host doesn't have it.

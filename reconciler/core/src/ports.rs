@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use plumb_api::frame::{Apply, Confirm, Facts, Observe, ObserveReport, Progress, Report};
+use plumb_api::frame::{
+    Adopt, Adopted, Apply, Confirm, Facts, Observe, ObserveReport, Progress, Report,
+};
 use plumb_api::report::AgentError;
 use plumb_api::{Digest, HostName};
 
@@ -115,6 +117,9 @@ pub trait Session: Send {
 
     /// Requests facts about the host's machine.
     fn facts(&mut self) -> BoxFuture<'_, Result<Facts, HostError>>;
+
+    /// Requests the specs of resources as they are on the host.
+    fn adopt(&mut self, request: Adopt) -> BoxFuture<'_, Result<Vec<Adopted>, HostError>>;
 }
 
 /// The reason why a session with a host failed. The variant determines the retry, the condition and the alert.

@@ -242,16 +242,7 @@ impl Run<'_> {
             ledger: &self.ledger,
         };
         let context = ObserveContext::new(self.sys, &self.ledger.owners, inputs, &items);
-        let changes = doing.iter().map(|work| {
-            let step = &self.steps[work.step];
-            ItemChange {
-                address: &step.change.address,
-                spec: work.spec(step),
-                observed: &work.observed,
-                fields: &work.fields,
-                original: work.original.as_ref(),
-            }
-        });
+        let changes = doing.iter().map(|work| work.change(&self.steps[work.step]));
         let verdicts: Vec<_> = changes
             .map(|change| provider::check_change(&context, &change))
             .collect();
@@ -331,20 +322,21 @@ impl Run<'_> {
         // Run the closing step of each resource type, once per batch. If it fails, every change of that type
         // fails.
         for kind in kinds.iter().collect::<BTreeSet<_>>() {
-            let done = |work: &Doing| {
+            let is_made = |work: &Doing| {
                 self.steps[work.step].change.address.kind() == *kind
                     && matches!(work.effect, Some(Ok(_)))
             };
-            if !doing.iter().any(done) {
+            let made: Vec<ItemChange<'_>> = doing
+                .iter()
+                .filter(|work| is_made(work))
+                .map(|work| work.change(&self.steps[work.step]))
+                .collect();
+            if made.is_empty() {
                 continue;
             }
-            if let Err(error) = provider::of(*kind).settle(&mut self.context) {
-                for work in doing.iter_mut() {
-                    if self.steps[work.step].change.address.kind() == *kind
-                        && matches!(work.effect, Some(Ok(_)))
-                    {
-                        work.effect = Some(Err(error.clone()));
-                    }
+            if let Err(error) = provider::of(*kind).settle(&mut self.context, &made) {
+                for work in doing.iter_mut().filter(|work| is_made(work)) {
+                    work.effect = Some(Err(error.clone()));
                 }
             }
         }
@@ -388,14 +380,7 @@ impl Run<'_> {
             }
         }
         for doing in doing.iter() {
-            let step = &self.steps[doing.step];
-            work.push(ItemChange {
-                address: &step.change.address,
-                spec: doing.spec(step),
-                observed: &doing.observed,
-                fields: &doing.fields,
-                original: doing.original.as_ref(),
-            });
+            work.push(doing.change(&self.steps[doing.step]));
         }
         let Some(kind) = work.first().map(|work| work.address.kind()) else {
             return;

@@ -26,7 +26,7 @@ use crate::book::{
 use crate::dead_man;
 use crate::error::{Result, fail};
 use crate::observe::{known, summary, unknown};
-use crate::provider::{self, ApplyContext, Direction, Effect, RefusedField};
+use crate::provider::{self, ApplyContext, Direction, Effect, ItemChange, RefusedField};
 use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
 use crate::undesired::give_backs;
@@ -125,6 +125,17 @@ impl Doing {
     /// Returns the spec to apply: the step's spec without the fields whose drift the plan leaves alone.
     fn spec<'b>(&'b self, step: &'b Step<'_>) -> &'b Spec {
         self.spare.as_ref().unwrap_or(&step.spec)
+    }
+
+    /// Returns the change as the provider sees it.
+    fn change<'b>(&'b self, step: &'b Step<'_>) -> ItemChange<'b> {
+        ItemChange {
+            address: &step.change.address,
+            spec: self.spec(step),
+            observed: &self.observed,
+            fields: &self.fields,
+            original: self.original.as_ref(),
+        }
     }
 }
 

@@ -124,7 +124,7 @@ fn restore(
         }
         context.sync_directories()?;
         for kind in kinds {
-            provider::of(kind).settle(&mut context)?;
+            provider::of(kind).settle(&mut context, &[])?;
         }
     }
     for (address, service, reaction) in armed.pre_images.iter().filter_map(running) {

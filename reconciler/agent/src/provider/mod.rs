@@ -245,8 +245,9 @@ pub(crate) trait Provider: Sync {
     /// Applies all changes. Returns one result per change, in the order of the changes.
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>>;
 
-    /// Runs the closing step that a batch with changes of this type needs once, such as reloading systemd.
-    fn settle(&self, _context: &mut ApplyContext<'_>) -> Result<()> {
+    /// Runs the closing step that a batch with these changes needs once, such as reloading systemd. Without
+    /// changes, those that were put back aren't known.
+    fn settle(&self, _cx: &mut ApplyContext<'_>, _made: &[ItemChange<'_>]) -> Result<()> {
         Ok(())
     }
 
@@ -275,6 +276,14 @@ pub(crate) trait GiveBack {
     /// remove.
     fn surrender_spec(&self) -> Option<Spec> {
         None
+    }
+
+    /// Returns the spec that an observation fulfils, for a manifest. Returns `None` if the resource doesn't
+    /// exist.
+    fn adopt_spec(&self, observed: &Observed) -> Option<Spec> {
+        self.describe(observed)?;
+        let spec = self.restore_spec(observed, None);
+        (!spec.wants_absent()).then_some(spec)
     }
 
     /// Adapts the differences from the spec that restores an original, for a thing that stays on the host

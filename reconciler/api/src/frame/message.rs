@@ -65,6 +65,8 @@ pub enum Request {
     Confirm(Confirm),
     /// Return the machine's facts.
     Facts,
+    /// Return resources as they are on the host, as specs.
+    Adopt(Adopt),
 }
 
 /// An agent's answer.
@@ -84,6 +86,8 @@ pub enum Response {
     Confirmed,
     /// The answer to [`Request::Facts`].
     Facts(Facts),
+    /// The answer to [`Request::Adopt`].
+    Adopted(Vec<Adopted>),
     /// The answer to any request that failed.
     Error(AgentError),
 }
@@ -241,6 +245,55 @@ pub enum DifferenceState {
     Unsupported(AgentError),
     /// The resource couldn't be observed.
     Unobservable(AgentError),
+}
+
+/// Requests the specs that describe resources as they are on the host. The agent writes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopt {
+    /// The sender.
+    pub fence: Fence,
+    /// The resources to describe.
+    pub scope: AdoptScope,
+}
+
+/// The resources that an [`Adopt`] request is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AdoptScope {
+    /// These resources.
+    Named(Vec<Address>),
+    /// Everything that deviates from what the distribution installs and that isn't in the ledger.
+    Deviations,
+}
+
+/// A resource as it is on the host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopted {
+    /// The resource.
+    pub address: Address,
+    /// What the host has.
+    pub outcome: AdoptOutcome,
+}
+
+/// What a host has of a resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AdoptOutcome {
+    /// The resource exists.
+    Found {
+        /// The spec that it fulfils as it is.
+        spec: Box<Spec>,
+        /// The text of its content, under the rule of [`Reveal::WorldReadable`]. `None` if the content may
+        /// not be shown, or if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// The resource doesn't exist.
+    Missing,
+    /// The resource can't be described.
+    Failed(AgentError),
 }
 
 /// Requests that the agent carries out a plan on the state that it observed in this session.

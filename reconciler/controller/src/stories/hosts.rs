@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use plumb_api::frame::{
-    Apply, Attendance, Confirm, Departure, Difference, DifferenceState, Facts, LedgerState,
-    LedgerSummary, Lineage, Nonce, Observe, ObserveReport, Progress, Purpose, Report, RevisionMark,
-    TakeOver,
+    Adopt, Adopted, Apply, Attendance, Confirm, Departure, Difference, DifferenceState, Facts,
+    LedgerState, LedgerSummary, Lineage, Nonce, Observe, ObserveReport, Progress, Purpose, Report,
+    RevisionMark, TakeOver,
 };
 use plumb_api::plan::Change;
 use plumb_api::report::{AgentError, ChangeResult, ErrorCode, Outcome};
@@ -511,5 +511,9 @@ impl Session for Talk {
 
     fn facts(&mut self) -> BoxFuture<'_, Result<Facts, HostError>> {
         Box::pin(std::future::ready(Ok(Facts::default())))
+    }
+
+    fn adopt(&mut self, _request: Adopt) -> BoxFuture<'_, Result<Vec<Adopted>, HostError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }
