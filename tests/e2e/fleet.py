@@ -98,7 +98,7 @@ class Fleet:
 
     def baseline_files(self) -> None:
         """What every test begins with."""
-        for folder in ("hosts", "profiles", "files", "networks"):
+        for folder in ("hosts", "profiles", "files", "networks", "secrets"):
             for file in (self.tree / folder).glob("*"):
                 # It takes two people to change that one, so it stays as it is.
                 if file.name != "guarded.yaml":

@@ -223,7 +223,7 @@ const AROUND: &[(&str, &str)] = &[
     ),
     (
         "hosts/web.yaml",
-        "kind: Host\nmetadata: {name: web}\nspec:\n  os: {family: debian, release: \"13\"}\n  networks: {wg: {id: 8}}\n  hostKeys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\"]\n  connect: [{user: deploy, network: wg}]\n  endpoints: {prometheus: {ports: [9090], on: [wg]}, alertmanager: {ports: [9093], on: [wg]}}\n  profiles: {example: {}}\n",
+        "kind: Host\nmetadata: {name: web}\nspec:\n  os: {family: debian, release: \"13\"}\n  networks: {wg: {id: 8}}\n  hostKeys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\"]\n  connect: [{user: deploy, network: wg}]\n  ageKey: age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq\n  endpoints: {prometheus: {ports: [9090], on: [wg]}, alertmanager: {ports: [9093], on: [wg]}}\n  profiles: {example: {}}\n",
     ),
     (
         "files/alertmanager.yml",
@@ -235,6 +235,34 @@ const AROUND: &[(&str, &str)] = &[
         "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
     ),
     ("files/dashboards/hosts.json", "{}\n"),
+    (
+        "trust/policy.yaml",
+        include_str!("../../fleet-repo-template/trust/policy.yaml"),
+    ),
+    (
+        "trust/keys/alice.pub",
+        include_str!("../../fleet-repo-template/trust/keys/alice.pub"),
+    ),
+    (
+        "trust/keys/bob.pub",
+        include_str!("../../fleet-repo-template/trust/keys/bob.pub"),
+    ),
+    (
+        "trust/keys/carol.pub",
+        include_str!("../../fleet-repo-template/trust/keys/carol.pub"),
+    ),
+    (
+        "trust/keys/dave.pub",
+        include_str!("../../fleet-repo-template/trust/keys/dave.pub"),
+    ),
+    (
+        "trust/keys/erin.pub",
+        include_str!("../../fleet-repo-template/trust/keys/erin.pub"),
+    ),
+    (
+        "secrets/nextcloud.yaml",
+        "kind: Secret\nmetadata: {name: nextcloud}\nspec:\n  version: 1\n  hosts: [web]\n  deliver: [{key: admin, path: /run/plumb/secrets/nextcloud-admin, owner: nextcloud}]\n  recipients: {admin: {version: 1, usage: \"8b52022ffe0f729f9c78c7fc9f8be373bb3d95d5ad5a7b0bf2c5f5b014754c97\", hosts: {web: age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq}}}\n  values: {admin: \"-----BEGIN AGE ENCRYPTED FILE-----\\n\"}\n",
+    ),
 ];
 
 #[test]

@@ -4,8 +4,11 @@
 //! standard output. When the connection to the controller ends, it leaves no process behind. It uses threads,
 //! but no async runtime, no name service, and no open port.
 //!
+//! - [`age`] — the file format of age, for secrets.
 //! - `sys` — access to the machine: its root directory and its programs. A sandbox uses the same code with
 //!   another root directory.
+//! - `boot` — puts secrets in place at boot.
+//! - `host_key` — the key with which the host decrypts its secrets.
 //! - `provider` — the code for each resource type: observe, apply, give back.
 //! - `book` — the agent's persistent state: holder, ledger, journal, originals, desired state.
 //! - `dead_man` — puts changes back that cut the controller off.
@@ -17,11 +20,14 @@
 //! - `serve`, `wire` — the session and its two streams.
 
 mod adopt;
+pub mod age;
 mod apply;
 mod blobs;
 mod book;
+mod boot;
 mod dead_man;
 mod error;
+mod host_key;
 mod observe;
 mod provider;
 mod reboot;
@@ -36,15 +42,18 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+
 pub use serve::{End, serve};
 pub use sys::Sys;
 
-const USAGE: &str = "usage: plumb-agent [--root DIR] [serve | dead-man]\n       plumb-agent --version\n\nServes one session on standard input and output. `dead-man` waits for the confirmation of changes instead, and puts them back\nwithout it. With --root, DIR stands for the machine.\n";
+const USAGE: &str = "usage: plumb-agent [--root DIR] [serve | dead-man | secrets]\n       plumb-agent --version\n\nServes one session on standard input and output. `dead-man` waits for the confirmation of changes instead, and puts them back\nwithout it; `secrets` delivers the secrets of the ledger. With --root, DIR stands for the machine.\n";
 
 /// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Serve(Option<PathBuf>),
+    Secrets(Option<PathBuf>),
     DeadMan(Option<PathBuf>),
     Version,
     Help,
@@ -59,6 +68,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
         match arg.to_str() {
             Some("serve") => asked = Asked::Serve,
             Some("dead-man") => asked = Asked::DeadMan,
+            Some("secrets") => asked = Asked::Secrets,
             Some("--version" | "-V") => return Asked::Version,
             Some("--help" | "-h") => return Asked::Help,
             Some("--root") => match args.next() {
@@ -74,9 +84,10 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
 
 /// Runs the agent. The binary `plumb-agent` and `plumb __agent` both call this.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let asked = parse(args);
-    let root = match &asked {
-        Asked::Serve(root) | Asked::DeadMan(root) => root.clone(),
+    let (root, run): (_, fn(&Sys) -> ExitCode) = match parse(args) {
+        Asked::Serve(root) => (root, session),
+        Asked::DeadMan(root) => (root, watch),
+        Asked::Secrets(root) => (root, restore_secrets),
         Asked::Version => {
             let line = format!("plumb-agent {}\n", env!("CARGO_PKG_VERSION"));
             let _ = std::io::stdout().write_all(line.as_bytes());
@@ -107,18 +118,45 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Asked::DeadMan(_) = asked {
-        return match dead_man::watch(&sys) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                let _ = writeln!(std::io::stderr(), "plumb-agent: {error}");
-                ExitCode::FAILURE
-            }
-        };
+    if !sys.is_sandbox() {
+        // A dump of a crash would have decrypted secrets. Programs that the agent starts can be dumped again.
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
-    match serve(&sys, std::io::stdin(), std::io::stdout()) {
+    run(&sys)
+}
+
+/// Waits for the confirmation of changes, and puts them back without it.
+fn watch(sys: &Sys) -> ExitCode {
+    match dead_man::watch(sys) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "plumb-agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves one session on standard input and output.
+fn session(sys: &Sys) -> ExitCode {
+    match serve(sys, std::io::stdin(), std::io::stdout()) {
         End::Closed => ExitCode::SUCCESS,
         End::Broken => ExitCode::FAILURE,
+    }
+}
+
+/// Delivers the host's secrets at boot.
+fn restore_secrets(sys: &Sys) -> ExitCode {
+    let failed = match boot::restore(sys) {
+        Ok(failed) => failed,
+        Err(error) => vec![("secrets".to_owned(), error)],
+    };
+    for (address, error) in &failed {
+        let _ = writeln!(std::io::stderr(), "plumb-agent: {address}: {error}");
+    }
+    if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -130,6 +168,7 @@ mod tests {
     fn the_command_line_is_small() {
         let parse = |words: &[&str]| parse(words.iter().map(OsString::from));
         assert_eq!(parse(&[]), Asked::Serve(None));
+        assert_eq!(parse(&["secrets"]), Asked::Secrets(None));
         assert_eq!(
             parse(&["--root", "/x", "serve"]),
             Asked::Serve(Some("/x".into()))

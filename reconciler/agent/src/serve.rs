@@ -11,8 +11,10 @@ use plumb_api::{Address, Digest};
 
 use crate::blobs::Blobs;
 use crate::book::{self, Desired, Holder, Home};
+use crate::boot;
 use crate::dead_man::{self, Armed, Reverted};
 use crate::error::{Result, fail};
+use crate::host_key;
 use crate::observe;
 use crate::recover::{locked, recover};
 use crate::sys::Sys;
@@ -79,13 +81,20 @@ struct Session<'a> {
 impl Session<'_> {
     fn answer(&mut self, request: Request) -> Response {
         let outcome = match request {
-            Request::Facts => Ok(Response::Facts(self.sys.facts())),
+            Request::Facts => self.facts(),
             Request::Observe(observe) => self.observe(observe),
             Request::Apply(apply) => self.apply(&apply),
             Request::Adopt(request) => self.adopt(&request),
             Request::Confirm(confirm) => self.confirm(&confirm),
         };
         outcome.unwrap_or_else(Response::Error)
+    }
+
+    /// Returns the machine's facts. Makes the host's key for secrets if it has none: enrolment asks for facts.
+    fn facts(&self) -> Result<Response> {
+        let mut facts = self.sys.facts();
+        facts.age_key = Some(host_key::make(self.sys)?);
+        Ok(Response::Facts(facts))
     }
 
     fn keep(&mut self, digest: Digest, bytes: Vec<u8>) {
@@ -131,6 +140,7 @@ impl Session<'_> {
         if let (Purpose::Drive, Some(home)) = (observe.purpose, &home) {
             recover(self.sys, home, &mut loaded)?;
             keep_state(home, &desired, observe.base)?;
+            boot::keep_program(self.sys, home, &desired)?;
         }
         let mut held = None;
         let mut is_armed = false;

@@ -14,6 +14,7 @@
 //! - [`AlertmanagerUrl`] — the address of an Alertmanager, whose path isn't shown either.
 //! - [`period`] — lengths of time as manifests write them.
 //! - [`size`] — amounts of bytes as manifests write them.
+//! - [`secret`] — the text inside the ciphertext of a secret.
 //! - [`plan`], [`report`] — the changes for a host, and their outcomes.
 //! - [`read_back`] — values that a host shows in another form than the one in which Plumb wrote them.
 //! - [`frame`] — the messages between a controller and an agent, and their framing.
@@ -33,6 +34,7 @@ pub mod report;
 pub mod resource;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod secret;
 pub mod size;
 
 pub use address::{AnyAddress, AnyKind, CompositeAddress};

@@ -47,6 +47,8 @@ pub enum ErrorCode {
     UnsafePath,
     /// The program in `validate` rejected the new content.
     ValidateFailed,
+    /// A secret can't be decrypted, or isn't what it came as.
+    SecretRefused,
     /// A program failed.
     CommandFailed,
     /// A check didn't pass.
@@ -89,6 +91,7 @@ impl ErrorCode {
             | Self::Refused
             | Self::UnsafePath
             | Self::ValidateFailed
+            | Self::SecretRefused
             | Self::WouldGoBack
             | Self::Reverted => Retry::Stalled,
             Self::Protocol

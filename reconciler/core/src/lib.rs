@@ -18,6 +18,7 @@
 //! - [`plan`] — turns differences into ordered changes.
 //! - [`rollout`] — decides which hosts get a new target, and when.
 //! - [`alerting`] — decides which alerts fire, and stores since when.
+//! - [`secret`] — the readers and envelopes of secrets, for the commands that encrypt them.
 //! - [`ports`] — the interfaces of the main loop to the outside.
 
 pub mod alert;
@@ -37,5 +38,6 @@ pub mod reason;
 mod render;
 pub mod resolve;
 pub mod rollout;
+pub mod secret;
 pub mod status;
 pub mod view;

@@ -90,6 +90,7 @@ reasons! {
     Unsupported, Host, "The host doesn't support the resource type, or this use of it. The message says which.";
     UnsafePath, Host, "The path leads through a symbolic link in a folder that others may write to. Plumb doesn't follow it; remove it, or choose another path.";
     ValidateFailed, Host, "The `validate` program rejected the new content, so the old content stays. Run the program by hand on what `plumb render` shows.";
+    SecretDecryptFailed, Host, "A secret can't be decrypted on the host, or isn't what it came as: it was moved, rolled back or made for another use. The message says which. Nothing was written; see docs/runbooks/plumbsecretdecryptfailed.md.";
     CheckFailed, Host, "A `check` of the host fails. The message says what it found. Plumb retries.";
     CommandFailed, Host, "A program failed on the host. The message has its name and the end of its output.";
     TimedOut, Host, "A program on the host exceeded its time limit. Plumb retries.";
@@ -201,6 +202,7 @@ impl ConditionReason {
             | Self::Unsupported
             | Self::UnsafePath
             | Self::ValidateFailed
+            | Self::SecretDecryptFailed
             | Self::NewerFormat
             | Self::HostKeyMismatch
             | Self::NoHostKey
@@ -242,6 +244,7 @@ impl ConditionReason {
                 Some(AlertName::HostDrifted)
             }
             Self::OffVerifiedChain | Self::WouldGoBack => Some(AlertName::HostOffVerifiedChain),
+            Self::SecretDecryptFailed => Some(AlertName::SecretDecryptFailed),
             Self::Unreachable | Self::ConnectionBroken | Self::Silent => {
                 Some(AlertName::HostUnreachable)
             }
@@ -292,6 +295,7 @@ impl From<ErrorCode> for ConditionReason {
             ErrorCode::Refused => Self::Refused,
             ErrorCode::UnsafePath => Self::UnsafePath,
             ErrorCode::ValidateFailed => Self::ValidateFailed,
+            ErrorCode::SecretRefused => Self::SecretDecryptFailed,
             ErrorCode::CheckFailed => Self::CheckFailed,
             ErrorCode::CommandFailed => Self::CommandFailed,
             ErrorCode::TimedOut => Self::TimedOut,

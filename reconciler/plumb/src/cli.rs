@@ -24,6 +24,7 @@ mod notify;
 mod plan;
 mod reconcile;
 mod render;
+mod secret;
 mod selection;
 mod source;
 mod trust;
@@ -91,6 +92,9 @@ enum Command {
     Explain(explain::Explain),
     Diff(diff::Diff),
 
+    // Secrets
+    Secret(secret::Secret),
+
     // Trust
     Verify(verify::Verify),
     Approve(approve::Approve),
@@ -125,6 +129,7 @@ impl Cli {
             Command::Render(command) => command.run(&shell),
             Command::Explain(command) => command.run(&shell),
             Command::Diff(command) => command.run(&shell),
+            Command::Secret(command) => command.run(&shell),
             Command::Verify(command) => command.run(&shell),
             Command::Approve(command) => command.run(&shell),
             Command::Trust(command) => command.run(&shell),

@@ -118,6 +118,11 @@ impl Failure {
         self
     }
 
+    /// Returns the message without causes and hints.
+    pub fn headline(&self) -> &str {
+        &self.0.message
+    }
+
     /// Returns the exit code.
     pub fn code(&self) -> Exit {
         self.0.exit

@@ -79,6 +79,9 @@ pub(super) fn facts(mut facts: Facts) -> Facts {
     ] {
         tidy(text, 255);
     }
+    if let Some(key) = &mut facts.age_key {
+        tidy(key, 255);
+    }
     facts
 }
 

@@ -29,6 +29,7 @@ const FOLDERS: &[&str] = &[
     "originals",
     "preimages",
     "state",
+    "templates",
     "trees",
 ];
 
@@ -49,6 +50,11 @@ const FILES: &[&str] = &[
     "holder.new",
     "holder",
     "holder.lock",
+    "boot-agent.new",
+    "boot-agent",
+    "age-key.new",
+    "age-key",
+    "age-key.lock",
 ];
 
 /// A handle on the agent's folder.

@@ -5,6 +5,7 @@ use plumb_api::{Address, Observed, Spec};
 
 use super::at_path::{self, Bytes, Put, ROOT, Wish};
 use super::block;
+use super::filled;
 use super::{
     ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
     each, wrong_type,
@@ -37,7 +38,19 @@ impl Provider for Files {
                 group: spec.group.as_ref(),
                 mode: spec.mode.is_some(),
             };
-            at_path::observe(cx, item.address.name(), wish).map(Observed::File)
+            let path = item.address.name();
+            if !spec.secrets.is_empty() {
+                return filled::observe(cx, path, spec, wish).map(Observed::File);
+            }
+            let mut found = at_path::observe(cx, path, wish)?;
+            let entry = cx.inputs.ledger.entry(item.address);
+            let had = entry.and_then(|entry| entry.managed());
+            let is_secret = matches!(had, Some(Spec::File(had)) if !had.secrets.is_empty());
+            if is_secret && found.content != spec.content {
+                // Not even a digest of a secret leaves the host.
+                found.content = None;
+            }
+            Ok(Observed::File(found))
         };
         items.iter().map(one).collect()
     }
@@ -146,6 +159,10 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
     if spec.state == Presence::Absent {
         at_path::remove(cx, path, FileKind::File)?;
         at_path::remove_made(cx, work.original)?;
+        return Ok(Effect::Done);
+    }
+    if !spec.secrets.is_empty() {
+        filled::apply(cx, path, spec, work)?;
         return Ok(Effect::Done);
     }
     let missing = work.changes("state");

@@ -1,7 +1,7 @@
 //! Models restarts and reruns as state: a resource is stale if an input has changed since its last start.
 //!
 //! For each resource with inputs, the ledger stores a mark of each input at the last start. The mark is a
-//! digest of the input's spec (without `after`, `manage` and `validate`) and the generation of Plumb's last
+//! digest of the input's spec (without fields such as `after` and `validate`) and the generation of Plumb's last
 //! change of the input. The journal has the new generation before Plumb makes the change. So, even if a run
 //! is interrupted, an input that may have changed has another mark than the stored one, and the resource is
 //! stale.
@@ -80,8 +80,9 @@ impl Inputs<'_> {
             None => serde_json::Value::Null,
         };
         if let Some(fields) = json.as_object_mut() {
-            // These fields say when and how Plumb writes the input. They don't change what a service reads.
-            for field in ["after", "manage", "validate"] {
+            // These fields say when and how Plumb writes the input. They don't change what a service reads. A
+            // secret that is encrypted again has another ciphertext, and the same value.
+            for field in ["after", "manage", "validate", "ciphertext"] {
                 fields.remove(field);
             }
         }

@@ -25,6 +25,7 @@ mod dpkg;
 mod faults;
 mod file;
 mod firewall;
+mod filled;
 mod git;
 mod group;
 mod home_directory;
@@ -46,6 +47,7 @@ mod postgresql;
 mod rivalry;
 mod room;
 mod running_kernel;
+mod secret;
 mod service;
 mod service_links;
 mod service_settle;
@@ -75,6 +77,7 @@ pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
 pub(crate) use faults::{RefusedField, is_refused, of_refused};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
+pub(crate) use secret::restore as restore_secret;
 pub(crate) use service::{Reaction, react};
 pub(crate) use service_links::{put_link, remove_link};
 pub(crate) use settling::{Poll, Settling, SettlingItem};
@@ -352,6 +355,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Archive => &archive::Archives,
         Kind::Git => &git::Checkouts,
         Kind::Keypair => &keypair::Keypairs,
+        Kind::Secret => &secret::Secrets,
         Kind::Package => &package::Packages,
         Kind::Unit => &unit::Units,
         Kind::Service => &service::Services,

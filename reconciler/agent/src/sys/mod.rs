@@ -111,6 +111,7 @@ impl Sys {
             machine_id: line("/etc/machine-id"),
             boot_id: boot_id(),
             agent: env!("CARGO_PKG_VERSION").to_owned(),
+            age_key: None,
         }
     }
 }

@@ -269,6 +269,7 @@ fn rank(kind: Kind) -> usize {
     let order = [
         Kind::Group,
         Kind::User,
+        Kind::Secret,
         Kind::Directory,
         Kind::Package,
         Kind::File,

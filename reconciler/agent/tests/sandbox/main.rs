@@ -18,6 +18,7 @@ mod keeping;
 mod making;
 mod random;
 mod refusing;
+mod secrets;
 mod surviving;
 mod units;
 

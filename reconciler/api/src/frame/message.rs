@@ -455,4 +455,7 @@ pub struct Facts {
     pub boot_id: String,
     /// The agent's version.
     pub agent: String,
+    /// The public half of the key that the host decrypts its secrets with (`age1…`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_key: Option<String>,
 }

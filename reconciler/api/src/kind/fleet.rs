@@ -24,9 +24,21 @@ pub struct FleetSpec {
     /// The rules for what the repository may contain.
     #[serde(default)]
     pub policies: Policies,
+    /// The settings for all secrets.
+    #[serde(default)]
+    pub secrets: FleetSecrets,
     /// The dead-man timer of changes that could cut the controller off.
     #[serde(default)]
     pub dead_man: DeadManTimer,
+}
+
+/// The settings for all secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FleetSecrets {
+    /// The operators, who can read every secret. The key of `NAME` is in `trust/recipients/NAME.pub`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operators: Vec<String>,
 }
 
 /// The dead-man timer of changes that could cut the controller off.

@@ -34,6 +34,9 @@ pub struct HostSpec {
     /// The only SSH host keys that Plumb accepts from the host: `ssh-ed25519 AAAA…`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub host_keys: Vec<String>,
+    /// The public key that secrets of the host are encrypted to: `age1…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_key: Option<String>,
     /// The ways to reach the host, tried in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connect: Vec<Connect>,

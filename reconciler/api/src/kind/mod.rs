@@ -7,6 +7,7 @@ mod fleet;
 mod host;
 mod network;
 mod profile;
+mod secret;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use fleet::{
-    AlertmanagerRef, ClearTextSecrets, DeadManTimer, FleetSpec, Halt, Policies, Rollout,
+    AlertmanagerRef, ClearTextSecrets, DeadManTimer, FleetSecrets, FleetSpec, Halt, Policies,
+    Rollout,
 };
 pub use host::{
     Arch, Assign, Connect, DriftMode, DriftSpec, Existing, HostSpec, HostState, MemberSpec, Os,
@@ -22,6 +24,7 @@ pub use host::{
 };
 pub use network::{NetworkMember, NetworkSpec, NetworkType};
 pub use profile::{EndpointSpec, Param, ParamType, Port, ProfileSpec, Protocol, ScrapeSpec};
+pub use secret::{SecretDelivery, SecretObjectSpec, SecretReaders};
 
 /// The `apiVersion` of all objects; a manifest may leave it out.
 pub const API_VERSION: &str = "plumb.dev/v1alpha1";

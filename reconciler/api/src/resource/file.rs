@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
 use super::unit_text::{FSTAB, FSTAB_KEY};
 use super::{
-    Dependency, LIFELINE_PATHS, Logins, Owners, PackageSpec, Problem, Resource, UnitSpec,
+    Dependency, LIFELINE_PATHS, Logins, Owners, PackageSpec, Problem, Resource, Strength, UnitSpec,
     check_path, differs, lies_in, parents, principals,
 };
 use crate::name::Address;
@@ -22,6 +22,9 @@ use crate::plan::FieldChange;
 /// and not the ACL mask that `stat` shows in their place. New content loses the set-user-id and set-group-id
 /// bits of the old file unless `mode` has them; the plan says so.
 ///
+/// A template may have `{{ secret('NAME/KEY') }}`: a placeholder that only the host fills. Such a file has mode
+/// `0600` unless the manifest says otherwise, and others must not be able to read it.
+///
 /// With `block: true`, Plumb manages only the lines between `# BEGIN plumb` and `# END plumb`. All other bytes
 /// of the file stay as they are, whoever changes them. A file without these marks gets them at its end. When
 /// the resource leaves git, the block is taken out, and the file too if Plumb made it and nothing else is in
@@ -36,6 +39,9 @@ pub struct FileSpec {
     /// The content. When left out, an existing file keeps its content, and a missing file is created empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
+    /// The secrets whose placeholders the content has. Plumb fills this in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Address>,
     /// `true`: the content is a block in the file, between two marks, and the rest of the file belongs to
     /// others.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -170,6 +176,8 @@ impl Resource for FileSpec {
 
     const UNSUPPORTED: &'static [&'static str] = &["backup"];
 
+    const FILLS_SECRETS: bool = true;
+
     const RANK: u8 = 45;
 
     fn check_name(name: &str) -> Result<(), String> {
@@ -216,6 +224,21 @@ impl Resource for FileSpec {
                 hint: "add `block: true`, or remove `ifMissing`".to_owned(),
             });
         }
+        if !self.secrets.is_empty() && self.block {
+            problems.push(Problem {
+                field: "block",
+                message: "a block can't have a secret: others read the file".to_owned(),
+                hint: "write the secret into a file of its own".to_owned(),
+            });
+        }
+        if !self.secrets.is_empty() && self.mode.is_some_and(|mode| mode.bits() & 0o007 != 0) {
+            problems.push(Problem {
+                field: "mode",
+                message: "the file has a secret, and its mode lets others read it".to_owned(),
+                hint: "remove `mode`, or give it to a group: {group: app, mode: \"0640\"}"
+                    .to_owned(),
+            });
+        }
         problems
     }
 
@@ -250,6 +273,10 @@ impl Resource for FileSpec {
     fn requires(&self, name: &str) -> Vec<Dependency> {
         let mut all = parents(name);
         all.extend(principals(self.owners()));
+        all.extend(self.secrets.iter().map(|address| Dependency {
+            address: address.clone(),
+            strength: Strength::Explicit,
+        }));
         all
     }
 

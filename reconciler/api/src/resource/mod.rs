@@ -47,6 +47,7 @@ mod program;
 mod prometheus;
 mod registry;
 mod repository;
+mod secret;
 mod service;
 mod setting;
 mod sshd;
@@ -118,6 +119,9 @@ pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use password::{Password, PasswordLock, PasswordObserved, ShadowText};
 pub use prometheus::PrometheusSpec;
 pub use repository::{Pin, RepositorySpec};
+pub use secret::{
+    SecretContent, SecretFile, SecretFileObserved, SecretObserved, SecretSpec, check_secret_path,
+};
 pub use service::{RunState, ServiceObserved, ServiceSpec, ServiceState, Stale};
 pub use setting::Setting;
 pub use sshd::{SshdMatch, SshdSpec};
@@ -152,6 +156,8 @@ registry::resources! {
     Git("git"): GitSpec, TreeObserved;
     /// A private key that is made on the host.
     Keypair("keypair"): KeypairSpec, KeypairObserved;
+    /// A value that is encrypted in the repository.
+    Secret("secret"): SecretSpec, SecretObserved;
     /// A package of the distribution.
     Package("package"): PackageSpec, PackageObserved;
     /// A systemd unit file or a drop-in, under `/etc/systemd/system`.

@@ -88,6 +88,11 @@ macro_rules! resources {
                 match self { $(Kind::$variant => <$spec as Resource>::MADE_WHOLE,)* }
             }
 
+            /// True if the host puts secrets in place of the placeholders in the content.
+            pub fn fills_secrets(self) -> bool {
+                match self { $(Kind::$variant => <$spec as Resource>::FILLS_SECRETS,)* }
+            }
+
             /// Returns the rank of the type. If nothing else orders two resources, the one with the lower
             /// rank is applied first.
             pub fn rank(self) -> u8 {

@@ -40,6 +40,8 @@ pub enum AlertName {
     HostReleased,
     /// The controller can't reach a host.
     HostUnreachable,
+    /// A host can't decrypt a secret, or refuses it.
+    SecretDecryptFailed,
     /// The repository can't be fetched, or an accepted revision can't be loaded.
     SourceFailing,
 }
@@ -57,6 +59,7 @@ impl AlertName {
             Self::HostReconcileFailing => "PlumbHostReconcileFailing",
             Self::HostReleased => "PlumbHostReleased",
             Self::HostUnreachable => "PlumbHostUnreachable",
+            Self::SecretDecryptFailed => "PlumbSecretDecryptFailed",
             Self::SourceFailing => "PlumbSourceFailing",
         }
     }
@@ -64,9 +67,10 @@ impl AlertName {
     /// Returns the value of the label `severity`.
     pub const fn severity(self) -> &'static str {
         match self {
-            Self::CommitVerificationFailed | Self::RolloutHalted | Self::HostOffVerifiedChain => {
-                "critical"
-            }
+            Self::CommitVerificationFailed
+            | Self::RolloutHalted
+            | Self::HostOffVerifiedChain
+            | Self::SecretDecryptFailed => "critical",
             Self::ApprovalPending => "info",
             Self::HostDrifted
             | Self::HostHeld

@@ -210,6 +210,10 @@ impl Rules<'_> {
                         "{name} ran a revision that its target doesn't contain; nothing is changed on it"
                     ),
                 ),
+                Some(AlertName::SecretDecryptFailed) => (
+                    AlertName::SecretDecryptFailed,
+                    format!("{name} refuses a secret: {}", stalled.message),
+                ),
                 _ => (
                     AlertName::HostReconcileFailing,
                     format!("{name}: apply failed, and a retry won't help"),

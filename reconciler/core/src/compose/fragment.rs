@@ -115,6 +115,16 @@ pub(crate) struct Fragment {
 }
 
 impl Fragment {
+    /// Creates a fragment of pieces without expressions.
+    pub(crate) fn of_pieces(pieces: Vec<Piece>, scope: Arc<Scope>) -> Self {
+        Self {
+            pieces,
+            late: Vec::new(),
+            scope,
+            params: None,
+        }
+    }
+
     /// Reads blocks into pieces. [`Fragment::late`] returns the resources whose names depend on the host.
     pub(crate) fn new(
         manifests: &Manifests,

@@ -11,7 +11,7 @@ use super::patch::{self, PatchState, Patched};
 use super::{HostContext, Priority};
 use crate::expand::{ExpandContext, Expansion, HostComposite};
 use crate::manifest::{
-    FieldRef, Host, HostFacts, Layer, Manifests, Problems, closest_address, code,
+    FieldRef, Host, HostFacts, Layer, Manifests, ObjectId, Problems, closest_address, code,
 };
 use crate::resolve::{BuildContext, composite};
 
@@ -65,6 +65,13 @@ impl PieceSources {
             match Fragment::new(manifests, &host.blocks, scope) {
                 Ok(fragment) => fragments.push(Arc::new(fragment)),
                 Err(diagnostics) => problems.diagnostics.extend(diagnostics),
+            }
+        }
+        for (name, secret) in &manifests.secrets {
+            match &secret.object {
+                _ if !secret.may_select(facts) => {}
+                Ok(secret) => fragments.push(secret.fragment.clone()),
+                Err(_) => problems.merge(Problems::because(ObjectId::Secret(name.clone()))),
             }
         }
         for fragment in &fragments {

@@ -21,7 +21,7 @@ use plumb_document::{Diagnostic, Map, Node, Value, closest};
 use crate::manifest::{Broken, Profile, code};
 use crate::render::BrokenReads;
 
-pub(crate) use fragment::{Fragments, Piece, Scope, check_types};
+pub(crate) use fragment::{Fragment, Fragments, Piece, Scope, check_types};
 pub(crate) use gather::{Slot, compose};
 pub(crate) use instance::{Instance, instances};
 pub(crate) use merge::{Field, FieldValues, Pick, conflict, merge};

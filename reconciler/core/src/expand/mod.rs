@@ -26,6 +26,7 @@ mod locale;
 mod part;
 mod prometheus;
 mod repository;
+pub(crate) mod secret;
 mod shell;
 mod sshd;
 mod sudoers;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plumb_api::resource::{Manage, TextSource};
-use plumb_api::{CompositeSpec, Kind};
+use plumb_api::{Address, CompositeSpec, Kind};
 use plumb_document::{Entry, Key, Map, Node, Span, Style, Value};
 use serde_json::{Value as Json, json};
 
@@ -78,14 +78,31 @@ impl Part {
         if composite.manage() == Manage::Once && self.kind != Kind::Check {
             fields.push(("manage", "once".into()));
         }
-        fields
-            .into_iter()
-            .map(|(name, value)| Entry {
-                key: key(name, span),
-                value: node(&value, span),
-            })
-            .collect()
+        nodes(&fields, span)
     }
+
+    /// Returns the part's address.
+    ///
+    /// # Errors
+    /// Returns the mistake in the name.
+    pub(crate) fn address(&self) -> Result<Address, String> {
+        Address::new(self.kind, &self.name).map_err(|error| error.to_string())
+    }
+
+    /// Returns the fields as nodes with this position, for a part that belongs to no composite.
+    pub(crate) fn own_fields(&self, span: &Span) -> Map {
+        nodes(&self.fields, span)
+    }
+}
+
+fn nodes(fields: &[(&'static str, Json)], span: &Span) -> Map {
+    fields
+        .iter()
+        .map(|(name, value)| Entry {
+            key: key(name, span),
+            value: node(value, span),
+        })
+        .collect()
 }
 
 fn key(text: &str, span: &Span) -> Key {

@@ -43,7 +43,9 @@ pub(crate) fn read(file: &Arc<str>, content: &SourceFile) -> Result<FleetObject,
     .map_err(broken)?;
     let mut diagnostics = Vec::new();
     if let Some(defaults) = defaults {
-        for own in ["uid", "hostname", "formerly", "hostKeys", "suspend"] {
+        for own in [
+            "uid", "hostname", "formerly", "hostKeys", "ageKey", "suspend",
+        ] {
             if let Some(entry) = defaults.as_map().and_then(|map| map.entry(own)) {
                 diagnostics.push(
                     Diagnostic::error(

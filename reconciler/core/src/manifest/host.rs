@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plumb_api::kind::{HostSpec, HostState, OsFamily};
+use plumb_api::secret::is_age_key;
 use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, decode};
 
 use super::object::Object;
@@ -266,6 +267,16 @@ pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
                 "this isn't a valid time",
             )
             .hint("write it as 2026-12-01T00:00:00Z"),
+        );
+    }
+    if spec.age_key.as_deref().is_some_and(|key| !is_age_key(key)) {
+        diagnostics.push(
+            Diagnostic::error(
+                plumb_document::codes::INVALID_VALUE,
+                place("ageKey"),
+                "this isn't the public half of an age key",
+            )
+            .hint("run `plumb enroll` to pin the host's key; it looks like age1…"),
         );
     }
     for (at, key) in spec.host_keys.iter().enumerate() {

@@ -14,6 +14,7 @@ mod network;
 mod object;
 mod profile;
 mod reference;
+mod secret;
 pub mod selector;
 mod too_large;
 mod unsupported;
@@ -36,6 +37,7 @@ pub(crate) use network::Network;
 pub(crate) use object::Broken;
 pub(crate) use profile::{Profile, include};
 pub(crate) use reference::{FieldRef, closest_address};
+pub(crate) use secret::{SecretEntry, ValueProblem, problem, recipients, usage};
 pub(crate) use too_large::too_large;
 pub(crate) use unsupported::{TYPES, diagnostic as unsupported_diagnostic};
 
@@ -124,6 +126,7 @@ pub(crate) enum ObjectId {
     Host(HostName),
     Profile(Arc<str>),
     Network(Arc<str>),
+    Secret(Arc<str>),
 }
 
 /// A set of objects.
@@ -188,6 +191,9 @@ pub(crate) struct Manifests {
     pub(crate) hosts: BTreeMap<HostName, Entry<Host>>,
     pub(crate) profiles: BTreeMap<Arc<str>, Entry<Profile>>,
     pub(crate) networks: BTreeMap<Arc<str>, Entry<Network>>,
+    pub(crate) secrets: BTreeMap<Arc<str>, SecretEntry>,
+    /// The repository's identity in the trust policy, if it has one.
+    pub(crate) repository: Option<Arc<str>>,
     /// The position of each profile in an order in which including profiles precede included profiles.
     pub(crate) profile_order: BTreeMap<Arc<str>, usize>,
     /// Diagnostics that aren't errors of one object: warnings, and errors about files that contain no usable
@@ -318,7 +324,10 @@ fn find(files: &BTreeMap<Arc<str>, SourceFile>) -> ObjectIndex {
         match place(file) {
             Place::Fleet => found.fleet = Some(fleet::read(file, content)),
             Place::Object(
-                kind @ (ObjectKind::Host | ObjectKind::Profile | ObjectKind::Network),
+                kind @ (ObjectKind::Host
+                | ObjectKind::Profile
+                | ObjectKind::Network
+                | ObjectKind::Secret),
                 name,
             ) => {
                 if let Some(object) = read {
@@ -405,12 +414,14 @@ enum TypedObject {
     Host(HostName, Entry<Host>),
     Profile(Entry<Profile>),
     Network(Entry<Network>),
+    Secret(SecretEntry),
 }
 
 impl TypedObject {
     fn of(
         engine: &Engine,
         defaults: &Arc<plumb_document::Map>,
+        repository: Option<&Arc<str>>,
         kind: ObjectKind,
         name: &Arc<str>,
         object: &Result<object::Object, Broken>,
@@ -442,6 +453,7 @@ impl TypedObject {
                     .map(Arc::new)
                     .map_err(|diagnostics| broken(object, diagnostics))
             }))),
+            ObjectKind::Secret => Some(Self::Secret(SecretEntry::read(object, repository))),
             _ => None,
         }
     }
@@ -471,6 +483,7 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
     let policies = fleet.as_ref().map(|fleet| fleet.spec.policies);
     let clear_text = policies.unwrap_or_default().clear_text_secrets;
     loose.extend(clear_text::find(&files, clear_text));
+    let repository = secret::repository(&files);
     let mut engine = Engine::new(&files);
     let empty = Arc::default();
     let defaults = fleet.as_ref().map_or(&empty, |fleet| &fleet.defaults);
@@ -480,15 +493,16 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
     }
     let objects: Vec<_> = objects.into_iter().collect();
     let typed = parallel::map(&objects, |((kind, name), object)| {
-        TypedObject::of(&engine, defaults, *kind, name, object)
+        TypedObject::of(&engine, defaults, repository.as_ref(), *kind, name, object)
     });
-    let (mut hosts, mut profiles, mut networks) =
-        (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut hosts, mut profiles) = (BTreeMap::new(), BTreeMap::new());
+    let (mut networks, mut secrets) = (BTreeMap::new(), BTreeMap::new());
     for (((_, name), _), typed) in objects.into_iter().zip(typed) {
         match typed {
             Some(TypedObject::Host(host_name, host)) => drop(hosts.insert(host_name, host)),
             Some(TypedObject::Profile(profile)) => drop(profiles.insert(name, profile)),
             Some(TypedObject::Network(network)) => drop(networks.insert(name, network)),
+            Some(TypedObject::Secret(secret)) => drop(secrets.insert(name, secret)),
             None => {}
         }
     }
@@ -500,6 +514,8 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
         hosts,
         profiles,
         networks,
+        secrets,
+        repository,
         profile_order,
         loose: std::mem::take(&mut loose),
         engine,
@@ -508,6 +524,8 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
         settled: crate::compose::ParamsCache::default(),
     };
     manifests.facts = Arc::new(facts::all(&manifests));
+    let stale = secret::check(&manifests);
+    manifests.loose.extend(stale);
     manifests
 }
 
@@ -530,6 +548,10 @@ impl Manifests {
                 .networks
                 .get(name)
                 .and_then(|entry| entry.as_ref().err()),
+            ObjectId::Secret(name) => self
+                .secrets
+                .get(name)
+                .and_then(|entry| entry.object.as_ref().err()),
         };
         broken.map_or(&[], |broken| &broken.diagnostics)
     }
@@ -560,6 +582,12 @@ impl Manifests {
             self.networks
                 .values()
                 .filter_map(|entry| entry.as_ref().err())
+                .flat_map(|broken| broken.diagnostics.clone()),
+        );
+        all.extend(
+            self.secrets
+                .values()
+                .filter_map(|entry| entry.object.as_ref().err())
                 .flat_map(|broken| broken.diagnostics.clone()),
         );
         all.sort_by(|a, b| a.span.cmp(&b.span));

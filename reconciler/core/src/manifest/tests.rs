@@ -79,9 +79,9 @@ fn objects_lie_where_rules_by_path_expect_them() {
             "host/a.yaml:1:1: warning[misplaced-manifest]: this looks like a Host, but Plumb doesn't read one here\n  hint: move it to hosts/",
         ),
         (
-            "secrets/a.yaml",
-            "kind: Secret\n",
-            "error[unsupported-field]: an object of the kind Secret isn't supported by this version of Plumb",
+            "images/a.yaml",
+            "kind: Image\n",
+            "error[unsupported-field]: an object of the kind Image isn't supported by this version of Plumb",
         ),
         (
             "hosts/a.yaml",
@@ -140,7 +140,6 @@ fn what_is_not_built_is_refused() {
     for spec in [
         "publish: {}",
         "forward: {}",
-        "ageKey: x",
         "maintenance: {}",
         "drift: {watch: auto}",
         "os: {family: nixos}",
@@ -153,7 +152,6 @@ fn what_is_not_built_is_refused() {
     }
     let fleet = |spec: &str| format!("kind: Fleet\nmetadata: {{name: home}}\nspec: {{{spec}}}\n");
     for spec in [
-        "secrets: {}",
         "budgets: {}",
         "policies: {unfree: []}",
         "policies: {insecure: {}}",

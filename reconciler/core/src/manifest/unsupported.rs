@@ -12,7 +12,6 @@ use super::code;
 fn paths(kind: ObjectKind) -> &'static [&'static str] {
     match kind {
         ObjectKind::Fleet => &[
-            "secrets",
             "budgets",
             "policies/unfree",
             "policies/insecure",
@@ -21,7 +20,6 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
             "rollout/halt/alerts",
         ],
         ObjectKind::Host => &[
-            "ageKey",
             "publish",
             "forward",
             "maintenance",

@@ -42,6 +42,7 @@ impl View {
                 ObjectId::Host(name) => format!("host {name}"),
                 ObjectId::Profile(name) => format!("profile {name}"),
                 ObjectId::Network(name) => format!("network {name}"),
+                ObjectId::Secret(name) => format!("secret {name}"),
             })
             .collect();
         self.reads.hold(ids);

@@ -147,7 +147,19 @@ fn environment() -> Environment<'static> {
         _ => value.to_string(),
     });
     env.add_filter("targets", fleet::targets);
+    env.add_function("secret", secret);
     env
+}
+
+/// Returns the placeholder of a secret. The value itself is on no machine but the hosts.
+fn secret(name: &str) -> Result<String, minijinja::Error> {
+    match format!("secret:{name}").parse::<plumb_api::Address>() {
+        Ok(_) => Ok(plumb_api::secret::placeholder(name)),
+        Err(error) => Err(minijinja::Error::new(
+            ErrorKind::InvalidOperation,
+            format!("`{name}` isn't the name of a secret: {error}"),
+        )),
+    }
 }
 
 impl Engine {

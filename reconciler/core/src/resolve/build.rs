@@ -73,8 +73,21 @@ impl BuildContext<'_> {
             _ => None,
         };
         let Some(bytes) = bytes else {
-            return self.manifests.engine.render(node, &context);
+            let rendered = self.manifests.engine.render(node, &context)?;
+            return if content::has_secret(&rendered) {
+                Err(vec![misplaced_secret(&node.span)])
+            } else {
+                Ok(rendered)
+            };
         };
+        let fills = matches!(kind, AnyKind::Primitive(kind) if kind.fills_secrets());
+        if !fills
+            && !content::secrets(&bytes, &node.span)
+                .map_err(|wrong| vec![*wrong])?
+                .is_empty()
+        {
+            return Err(vec![misplaced_secret(&node.span)]);
+        }
         let (spec, digest) = content::spec(&bytes, &node.span);
         contents.push((digest, bytes));
         Ok(spec)
@@ -131,6 +144,16 @@ impl BuildContext<'_> {
             None => diagnostic.hint("add it, or remove the reference"),
         }
     }
+}
+
+/// Creates the error about a secret where the host can't fill it in.
+fn misplaced_secret(span: &Span) -> Diagnostic {
+    Diagnostic::error(
+        code::CONTENT,
+        span,
+        "only the content of a file can have a secret",
+    )
+    .hint("deliver the secret to a file or a unit, in its Secret, and name that file here")
 }
 
 /// A field with its rendered value.
@@ -442,6 +465,53 @@ fn tree(
     Ok((Node::map(map, span.clone()), places))
 }
 
+/// Adds the secrets whose placeholders the content has, and the mode of a file with secrets.
+fn add_secrets(
+    fields: &mut Vec<RenderedField>,
+    contents: &[(Digest, Arc<[u8]>)],
+) -> Result<(), Vec<Diagnostic>> {
+    let Some(span) = fields
+        .iter()
+        .find(|field| &*field.key.text == "content")
+        .map(|field| field.node.span.clone())
+    else {
+        return Ok(());
+    };
+    let mut all = Vec::new();
+    for (_, bytes) in contents {
+        all.extend(content::secrets(bytes, &span).map_err(|wrong| vec![*wrong])?);
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut add = |name: &str, node: Node| {
+        let key = Key {
+            text: name.into(),
+            span: span.clone(),
+        };
+        fields.push(RenderedField { key, node });
+    };
+    let names = all
+        .iter()
+        .map(|address| Node::string(address.to_string(), span.clone()));
+    add("secrets", Node::seq(names.collect(), span.clone()));
+    if !fields
+        .iter()
+        .any(|field| &*field.key.text == "mode" && !field.node.is_null())
+    {
+        let key = Key {
+            text: "mode".into(),
+            span: span.clone(),
+        };
+        fields.retain(|field| &*field.key.text != "mode");
+        fields.push(RenderedField {
+            key,
+            node: Node::string("0600".to_owned(), span.clone()),
+        });
+    }
+    Ok(())
+}
+
 /// Decodes and checks the fields of a resource.
 fn finish(
     address: &Address,
@@ -450,6 +520,10 @@ fn finish(
     contents: Vec<(Digest, Arc<[u8]>)>,
 ) -> Result<Arc<Built>, Vec<Diagnostic>> {
     let kind = address.kind();
+    let mut fields = fields;
+    if kind.fills_secrets() {
+        add_secrets(&mut fields, &contents)?;
+    }
     let (tree, places) = tree(&address.clone().into(), span, fields)?;
     let spec = decode_with(&tree, |decoder| kind.decode(decoder))?;
     let wrong: Vec<Diagnostic> = spec

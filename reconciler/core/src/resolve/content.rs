@@ -1,15 +1,17 @@
 //! Reads the four forms of `content`: text, template, file and template file.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use plumb_api::{Digest, Kind};
+use plumb_api::secret::{TextPiece, has_placeholder, pieces, placeholder};
+use plumb_api::{Address, Digest};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, SourceFile, Span, Style, Value, closest};
 
-use crate::manifest::{Manifests, code, too_large, unsupported_diagnostic};
+use crate::manifest::{Manifests, code, too_large};
 use crate::render::Context;
 
-const FORMS: &str =
-    "write \"text\", {template: \"…\"}, {file: files/x} or {templateFile: files/x.j2}";
+const FORMS: &str = "write \"text\", {template: \"…\"}, {file: files/x}, {templateFile: files/x.j2} or {secret: NAME/KEY}";
 
 /// Returns the bytes of a `content`.
 pub(super) fn bytes(
@@ -67,22 +69,59 @@ pub(super) fn bytes(
                 .map_err(|diagnostic| vec![*diagnostic])?;
             Ok(rendered.into_bytes().into())
         }
-        "secret" => Err(vec![unsupported_diagnostic(
-            &key.span,
-            "content from a secret",
-        )]),
+        "secret" => match format!("secret:{text}").parse::<Address>() {
+            Ok(_) => Ok(placeholder(text).into_bytes().into()),
+            Err(error) => Err(vec![
+                Diagnostic::error(code::INVALID_NAME, &value.span, error.to_string())
+                    .hint("write {secret: NAME/KEY}"),
+            ]),
+        },
         other => {
             let diagnostic = Diagnostic::error(
                 code::CONTENT,
                 &key.span,
                 format!("unknown form `{other}` of `content`"),
             );
-            let near = closest(other, ["template", "file", "templateFile"]);
+            let near = closest(other, ["template", "file", "templateFile", "secret"]);
             Err(vec![diagnostic.hint(near.map_or_else(
                 || FORMS.to_owned(),
                 |near| format!("did you mean `{near}`?"),
             ))])
         }
+    }
+}
+
+/// Returns the secrets whose placeholders a content has.
+pub(super) fn secrets(bytes: &[u8], span: &Span) -> Result<BTreeSet<Address>, Box<Diagnostic>> {
+    let wrong = |message: &str| {
+        Box::new(Diagnostic::error(code::CONTENT, span, message).hint(
+            "a secret can only be put between other texts: no filter and no condition sees its value",
+        ))
+    };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Ok(BTreeSet::new());
+    };
+    let pieces = pieces(text).map_err(|_| wrong("the template changes a secret's placeholder"))?;
+    let names = pieces.into_iter().filter_map(|piece| match piece {
+        TextPiece::Secret(name) => Some(name),
+        TextPiece::Text(_) => None,
+    });
+    names
+        .map(|name| {
+            format!("secret:{name}")
+                .parse()
+                .map_err(|_| wrong("the template changes a secret's placeholder"))
+        })
+        .collect()
+}
+
+/// True if a value has a placeholder of a secret.
+pub(super) fn has_secret(node: &Node) -> bool {
+    match &node.value {
+        Value::String(text) => has_placeholder(text),
+        Value::Seq(items) => items.iter().any(has_secret),
+        Value::Map(map) => map.iter().any(|entry| has_secret(&entry.value)),
+        _ => false,
     }
 }
 

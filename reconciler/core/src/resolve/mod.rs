@@ -121,11 +121,13 @@ fn every_object(manifests: &Manifests) -> Vec<ObjectId> {
     let hosts = manifests.hosts.keys().cloned().map(ObjectId::Host);
     let profiles = manifests.profiles.keys().cloned().map(ObjectId::Profile);
     let networks = manifests.networks.keys().cloned().map(ObjectId::Network);
+    let secrets = manifests.secrets.keys().cloned().map(ObjectId::Secret);
     [ObjectId::Fleet]
         .into_iter()
         .chain(hosts)
         .chain(profiles)
         .chain(networks)
+        .chain(secrets)
         .collect()
 }
 

@@ -7,6 +7,7 @@ mod keeping;
 mod monitoring;
 mod password;
 mod rendering;
+mod secrets;
 mod sources;
 mod sudoers;
 mod system;

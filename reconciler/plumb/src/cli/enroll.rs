@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use plumb_adapters::hosts::{Connector, ShownKey};
 use plumb_api::HostName;
+use plumb_api::frame::Facts;
 use plumb_core::desired::{Endpoint, HostResult};
 use plumb_core::ports::{HostTarget, Hosts as _, Route};
 use serde::Serialize;
@@ -16,13 +17,14 @@ use crate::report::{Exit, Failure, OrFail as _};
 use crate::runtime::block_on;
 use crate::workspace::Workspace;
 
-/// Pin a machine's host keys and write its Host
+/// Pin a machine's keys and write its Host
 ///
 /// Connects to the machine and shows its host keys with their fingerprints. Compare them with those on
 /// the machine's console (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`): from then on the
 /// controller trusts these keys and no others. Writes `hosts/NAME.yaml`, which takes effect once it is
-/// committed, signed and accepted. In an existing file it changes only `hostKeys`, and warns where the
-/// rest differs from the options. Changes nothing on the machine.
+/// committed, signed and accepted. If the user can log in already, the machine also makes its key for
+/// secrets, and the Host gets its public half as `ageKey`. In an existing file it changes only `hostKeys`
+/// and `ageKey`, and warns where the rest differs from the options.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plumb enroll linda --address 192.0.2.7 --user deploy\n  plumb enroll cloud --address cloud.example --port 2222 --yes --labels role=cloud"
@@ -65,6 +67,7 @@ struct EnrollResult {
     host: HostName,
     file: PathBuf,
     arch: Option<String>,
+    age_key: Option<String>,
     host_keys: Vec<Shown>,
 }
 
@@ -101,12 +104,19 @@ impl Enroll {
         self.confirm(&keys, shell)?;
         let lines: Vec<_> = keys.iter().map(|key| key.line.clone()).collect();
         let exists = old.is_some();
-        let (text, arch) = if let Some(old) = &old {
+        let facts = block_on(async { Ok(self.facts(&connector, &keys, shell).await) })?;
+        let (arch, age_key) = facts.map_or((None, None), |facts| (Some(facts.arch), facts.age_key));
+        let text = if let Some(old) = &old {
             let text = replace_host_keys(old, &lines).ok_or_else(|| cannot_edit(&file, &lines))?;
-            (text, None)
+            match &age_key {
+                Some(key) => pin_age_key(&text, key).ok_or_else(|| {
+                    Failure::new(format!("cannot edit the ageKey of {}", file.display()))
+                        .hint(format!("write under `spec:`: ageKey: {key}"))
+                })?,
+                None => text,
+            }
         } else {
-            let arch = block_on(async { Ok(self.ask_arch(&connector, &keys, shell).await) })?;
-            (self.manifest(&labels, &lines, arch.as_deref()), arch)
+            self.manifest(&labels, &lines, arch.as_deref(), age_key.as_deref())
         };
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).or_fail(|| format!("cannot create {}", folder.display()))?;
@@ -115,7 +125,8 @@ impl Enroll {
         let enrolled = EnrollResult {
             host: self.name.clone(),
             file: file.clone(),
-            arch,
+            arch: arch.filter(|_| !exists),
+            age_key,
             host_keys: keys
                 .into_iter()
                 .map(|key| Shown {
@@ -128,7 +139,7 @@ impl Enroll {
             self.warn_of_differences(&labels, shell);
         }
         shell.emit(&enrolled, |palette| {
-            let word = if exists { "wrote hostKeys of" } else { "wrote" };
+            let word = if exists { "wrote the keys of" } else { "wrote" };
             format!(
                 "{} {}\ncommit it: {}\n",
                 palette.paint(Paint::Good, word),
@@ -166,7 +177,7 @@ impl Enroll {
         Ok(Some(old))
     }
 
-    /// Warns of arguments that differ from an existing manifest, because only its `hostKeys` are changed.
+    /// Warns of arguments that differ from an existing manifest, because only its keys are changed.
     fn warn_of_differences(&self, labels: &[(&str, &str)], shell: &Shell) {
         let Ok(workspace) = Workspace::of_folder(self.folder.path()) else {
             return;
@@ -188,7 +199,7 @@ impl Enroll {
                     ways => ways.join(", "),
                 };
                 shell.warn(format_args!(
-                    "wrote only hostKeys; {} is still reached at {ways}. To change that, write: connect: [{}]",
+                    "wrote only keys; {} is still reached at {ways}. To change that, write: connect: [{}]",
                     self.name,
                     self.endpoint_item()
                 ));
@@ -199,7 +210,7 @@ impl Enroll {
         for &(key, value) in labels {
             if have(key) != Some(value) {
                 shell.warn(format_args!(
-                    "wrote only hostKeys; the label {key} is still {}",
+                    "wrote only keys; the label {key} is still {}",
                     have(key).unwrap_or("missing")
                 ));
             }
@@ -257,14 +268,14 @@ impl Enroll {
         }
     }
 
-    /// Requests the machine's architecture if the user can already log in. Otherwise the controller does this
-    /// later.
-    async fn ask_arch(
+    /// Requests the machine's facts if the user can already log in. The agent makes the machine's key for
+    /// secrets when it is asked.
+    async fn facts(
         &self,
         connector: &Connector,
         keys: &[ShownKey],
         shell: &Shell,
-    ) -> Option<String> {
+    ) -> Option<Facts> {
         let target = HostTarget {
             name: self.name.clone(),
             arch: None,
@@ -279,9 +290,9 @@ impl Enroll {
         };
         let facts = async { connector.connect(&target).await?.facts().await };
         match facts.await {
-            Ok(facts) => Some(facts.arch),
+            Ok(facts) => Some(facts),
             Err(error) => {
-                shell.warn(format_args!("{error}; the Host is written without `arch`"));
+                shell.warn(format_args!("{error}; `arch` and `ageKey` are left out"));
                 if let Some(hint) = error.hint() {
                     shell.say(format_args!("  hint: {hint}"));
                 }
@@ -290,7 +301,13 @@ impl Enroll {
         }
     }
 
-    fn manifest(&self, labels: &[(&str, &str)], keys: &[String], arch: Option<&str>) -> String {
+    fn manifest(
+        &self,
+        labels: &[(&str, &str)],
+        keys: &[String],
+        arch: Option<&str>,
+        age_key: Option<&str>,
+    ) -> String {
         let labels: Vec<_> = labels
             .iter()
             .map(|(key, value)| format!("{key}: {}", quoted(value)))
@@ -308,6 +325,9 @@ impl Enroll {
             let _ = writeln!(text, "  arch: {arch}");
         }
         let _ = writeln!(text, "  hostKeys: {}", list(keys));
+        if let Some(key) = age_key {
+            let _ = writeln!(text, "  ageKey: {key}");
+        }
         let _ = writeln!(text, "  connect: [{}]", self.endpoint_item());
         text
     }
@@ -376,6 +396,34 @@ fn replace_host_keys(text: &str, keys: &[String]) -> Option<String> {
     done.then_some(out)
 }
 
+/// Pins a host's key for secrets in a manifest that has host keys: replaces the line `ageKey:`, or adds one
+/// above `hostKeys:`. Returns `None` if the layout isn't understood.
+fn pin_age_key(text: &str, key: &str) -> Option<String> {
+    let is = |line: &&str, field: &str| line.trim_start().starts_with(field);
+    let lines = || text.split_inclusive('\n');
+    let has_key = lines().any(|line| is(&line, "ageKey:"));
+    if !has_key && text.contains("ageKey") {
+        return None;
+    }
+    let mut out = String::new();
+    let mut done = false;
+    for line in lines() {
+        let indent = line.len() - line.trim_start().len();
+        let pinned = format!("{:indent$}ageKey: {key}\n", "");
+        if !done && has_key && is(&line, "ageKey:") {
+            out.push_str(&pinned);
+            done = true;
+            continue;
+        }
+        if !done && !has_key && is(&line, "hostKeys:") {
+            out.push_str(&pinned);
+            done = true;
+        }
+        out.push_str(line);
+    }
+    done.then_some(out)
+}
+
 /// Adds host keys to a manifest that has none, at the beginning of its `spec`.
 fn add_host_keys(text: &str, keys: &[String]) -> Option<String> {
     let at = text
@@ -424,6 +472,20 @@ mod tests {
                 "kind: Host # mine\nspec:\n  hostKeys:\n    - \"ssh-ed25519 AAAA\"\n  arch: x86_64\n"
             );
         }
+    }
+
+    #[test]
+    fn key_for_secrets_is_pinned_once() {
+        let first = "kind: Host\nspec:\n  hostKeys:\n    - \"ssh-ed25519 AAAA\"\n";
+        let pinned =
+            "kind: Host\nspec:\n  ageKey: age1a\n  hostKeys:\n    - \"ssh-ed25519 AAAA\"\n";
+        assert_eq!(pin_age_key(first, "age1a").unwrap(), pinned);
+        let again = pinned.replace("age1a", "age1b");
+        assert_eq!(pin_age_key(pinned, "age1b").unwrap(), again);
+        assert_eq!(
+            pin_age_key("spec: {ageKey: x, hostKeys: []}\n", "age1a"),
+            None
+        );
     }
 
     #[test]

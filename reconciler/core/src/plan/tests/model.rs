@@ -8,7 +8,7 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    BootLoading, CheckObserved, CommandObserved, DatabaseObserved, DirectoryObserved, FileObserved, FileType, FirewallObserved, GroupObserved, KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState, ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    BootLoading, CheckObserved, CommandObserved, DatabaseObserved, DirectoryObserved, FileObserved, FileType, FirewallObserved, GroupObserved, KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState, SecretObserved, ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -62,6 +62,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Archive => Observed::Archive(TreeObserved::default()),
         Kind::Git => Observed::Git(TreeObserved::default()),
         Kind::Keypair => Observed::Keypair(KeypairObserved::default()),
+        Kind::Secret => Observed::Secret(SecretObserved::default()),
         Kind::Package => Observed::Package(PackageObserved::default()),
         Kind::Unit => Observed::Unit(UnitObserved::default()),
         Kind::Service => Observed::Service(ServiceObserved::default()),

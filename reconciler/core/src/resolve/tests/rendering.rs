@@ -74,7 +74,7 @@ fn content_has_four_forms() {
         ("{template: 1}", "`template` must be text, not the number 1"),
         (
             "{secret: a/b}",
-            "error[unsupported-field]: content from a secret isn't supported by this version of Plumb",
+            "refers to `secret:a/b`, which isn't on this host",
         ),
         ("12", "`content` can't be the number 12"),
         ("[a]", "`content` can't be a list"),
