@@ -5,8 +5,6 @@ use std::io::Read as _;
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::{GroupSpec, Membership, Presence, Principal, UserObserved, UserSpec};
-use plumb_api::report::ErrorCode;
 use plumb_api::resource::{
     Content, GroupSpec, Membership, Password, PasswordLock, PasswordObserved, Presence, Principal,
     ShadowText, UserObserved, UserSpec,
@@ -22,10 +20,8 @@ use super::{
 };
 use super::{home_directory, identity, passwd};
 use crate::book::CreationStep;
-use crate::error::Result;
-use crate::sys::{Accounts, Sys};
 use crate::error::{At, Result, fail};
-use crate::sys::Accounts;
+use crate::sys::{Accounts, Sys};
 
 pub(crate) struct Users;
 
@@ -119,9 +115,7 @@ impl Provider for Users {
     }
 
     /// If the primary group or the shell of an existing user doesn't exist, the agent still changes the other
-    /// fields.
-    /// If the user's primary group doesn't exist, the agent still changes the other fields. So it does in a
-    /// sandbox, which has no passwords.
+    /// fields. So it does in a sandbox, which has no passwords.
     fn refused_fields(
         &self,
         cx: &ObserveContext<'_>,
@@ -143,7 +137,6 @@ impl Provider for Users {
             field: "shell",
             error,
         });
-        missing.map(refused).into_iter().chain(shell).collect()
         let hidden = ["password", "locked"]
             .into_iter()
             .filter(|field| cx.sys.is_sandbox() && change.changes(field));
@@ -151,7 +144,8 @@ impl Provider for Users {
             field,
             error: not_in_a_sandbox("passwords"),
         });
-        missing.map(refused).into_iter().chain(hidden).collect()
+        let missing = missing.map(refused).into_iter();
+        missing.chain(shell).chain(hidden).collect()
     }
 
     /// Of a user's fields in `/etc/shadow`, only the password is kept.
@@ -298,6 +292,8 @@ fn missing_shell(sys: &Sys, change: &ItemChange<'_>) -> Option<AgentError> {
         )
         .hint("correct `shell`, or write the package that brings it into the user's `after`"),
     )
+}
+
 /// Stands for a password of which the text is captured.
 const CAPTURE: &[u8] = b"";
 

@@ -35,6 +35,7 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// Fields whose value is a secret text: `{FORM: text}`. The spec has the text's [`Content`] in its place, so
     /// that the text is in no plan, log, ledger or store.
     const CONFIDENTIAL: &'static [&'static str] = &[];
+
     /// True if the host puts secrets in place of the placeholders in `content`. The spec then has the secrets
     /// in its field `secrets`.
     const FILLS_SECRETS: bool = false;

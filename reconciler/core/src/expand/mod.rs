@@ -39,8 +39,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plumb_api::resource::{Named, Problem};
-use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec, Kind};
-use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec, Spec};
+use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec, Kind, Spec};
 use plumb_document::{Diagnostic, Node, Span};
 
 pub(crate) use context::ExpandContext;

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plumb_api::{Digest, Kind};
 use plumb_api::secret::{TextPiece, has_placeholder, pieces, placeholder};
-use plumb_api::{Address, Digest};
+use plumb_api::{Address, Digest, Kind};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, SourceFile, Span, Style, Value, closest};
 
 use crate::manifest::{Manifests, code, too_large};
