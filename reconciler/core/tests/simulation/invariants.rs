@@ -320,7 +320,8 @@ fn alerts_match(view: &FleetView) -> Checked {
         let synced = host.status.conditions.get(ConditionType::Synced);
         synced.is_some_and(|synced| synced.message.headline().contains("the rollout is halted"))
     });
-    if waits && !halted {
+    // Until a revision is loaded, conditions are those of the store, which may be older than the rollouts.
+    if waits && !halted && view.loaded.is_some() && view.rollout.halted {
         return Err("a host waits for a halted rollout, and its alert doesn't fire".to_owned());
     }
     Ok(())
