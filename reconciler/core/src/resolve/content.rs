@@ -7,7 +7,7 @@ use plumb_api::secret::{TextPiece, has_placeholder, pieces, placeholder};
 use plumb_api::{Address, Digest, Kind};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, SourceFile, Span, Style, Value, closest};
 
-use crate::manifest::{Manifests, code, too_large};
+use crate::manifest::{Manifests, code, too_large, unsupported_diagnostic};
 use crate::render::Context;
 
 const FORMS: &str = "write \"text\", {template: \"…\"}, {file: files/x}, {templateFile: files/x.j2} or {secret: NAME/KEY}";
