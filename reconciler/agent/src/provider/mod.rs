@@ -50,7 +50,7 @@ use std::collections::BTreeSet;
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::Content;
+use plumb_api::resource::{ArchiveSpec, Content, GitSpec};
 use plumb_api::{Address, Kind, Observed, Spec};
 
 pub(crate) use apt::transactions;
@@ -292,8 +292,8 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::File => &file::Files,
         Kind::Directory => &directory::Directories,
         Kind::Link => &link::Links,
-        Kind::Archive => &archive::Archives,
-        Kind::Git => &git::Checkouts,
+        Kind::Archive => &tree::Trees::<ArchiveSpec>::PROVIDER,
+        Kind::Git => &tree::Trees::<GitSpec>::PROVIDER,
         Kind::Keypair => &keypair::Keypairs,
         Kind::Package => &package::Packages,
         Kind::Unit => &unit::Units,
