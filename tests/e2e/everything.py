@@ -130,6 +130,7 @@ def resources(tool: str = "1.0", hello: str = "one", reload: str = "one", daemon
             "e2e-system-group": {"system": True},
             "audio": {"members": ["games"]},
         },
+        "compose": {"e2e-gone": {"state": "absent"}},
         "sysctl": {
             "net.ipv4.tcp_keepalive_time": {"value": "700"},
             "net.core.somaxconn": {"value": "511"},

@@ -235,6 +235,10 @@ const AROUND: &[(&str, &str)] = &[
         "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
     ),
     ("files/dashboards/hosts.json", "{}\n"),
+    (
+        "files/immich/compose.yaml",
+        "services: {server: {image: registry.example/immich}}\n",
+    ),
 ];
 
 #[test]

@@ -23,7 +23,14 @@ const MAX_FILE: u64 = 256 << 20;
 const VERSION: u32 = 1;
 
 /// Subfolders of the agent's folder.
-const FOLDERS: &[&str] = &["agents", "candidates", "originals", "state", "trees"];
+const FOLDERS: &[&str] = &[
+    "agents",
+    "candidates",
+    "compose",
+    "originals",
+    "state",
+    "trees",
+];
 
 /// Files in the agent's folder, including the temporary names that they have while they are written.
 const FILES: &[&str] = &[

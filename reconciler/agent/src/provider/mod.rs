@@ -15,6 +15,7 @@ mod bus;
 mod certificate;
 mod check;
 mod command;
+mod compose;
 mod context;
 mod directory;
 mod dpkg;
@@ -302,6 +303,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
         Kind::Command => &command::Commands,
+        Kind::Compose => &compose::Projects,
         Kind::Check => &check::Checks,
     }
 }

@@ -8,9 +8,9 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    CheckObserved, CommandObserved, DirectoryObserved, FileObserved, FileType, GroupObserved,
-    KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState, ServiceObserved,
-    ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    CheckObserved, CommandObserved, ComposeObserved, DirectoryObserved, FileObserved, FileType,
+    GroupObserved, KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState,
+    ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -71,6 +71,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
+        Kind::Compose => Observed::Compose(ComposeObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
 }
