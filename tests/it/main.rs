@@ -3,5 +3,6 @@
 
 mod architecture;
 mod cli;
+mod peers;
 mod reference;
 mod walks;

@@ -131,7 +131,8 @@ enum Sets {
     Replaced,
 }
 
-/// Returns a spec with the fields of both. Where both name a field, the later one counts.
+/// Returns a spec with the fields of both. Where both name a field, the later one counts. Of a set or a map that
+/// both name, the elements or entries of both count.
 fn united(earlier: &Spec, later: &Spec, sets: Sets) -> Spec {
     let json = |spec: &Spec| spec.to_json().ok();
     let (Some(serde_json::Value::Object(mut all)), Some(serde_json::Value::Object(new))) =
@@ -152,6 +153,15 @@ fn united(earlier: &Spec, later: &Spec, sets: Sets) -> Spec {
                 .cloned()
                 .collect();
             items.extend(missing);
+        }
+        let before = all.get(&field).filter(|_| sets == Sets::Joined);
+        if let (Some(before), Some(entries)) = (
+            before.and_then(serde_json::Value::as_object),
+            value.as_object_mut(),
+        ) {
+            for (key, entry) in before {
+                entries.entry(key).or_insert_with(|| entry.clone());
+            }
         }
         all.insert(field, value);
     }
@@ -206,6 +216,24 @@ mod tests {
         let one = group(json!(["ann"]));
         entry.touch(&one);
         assert_eq!(entry.managed(), Some(&both), "bob may be there still");
+        entry.confirm(&one, digest());
+        assert_eq!(entry.managed(), Some(&one));
+    }
+
+    #[test]
+    fn remembers_the_entries_of_a_map_until_they_are_gone() {
+        let database = |settings: serde_json::Value| {
+            let spec = json!({"settings": settings});
+            Kind::Database.decode(spec).unwrap()
+        };
+        let mut entry = Entry::default();
+        let both = database(json!({"jit": "off", "work_mem": "1MB"}));
+        entry.touch(&both);
+        entry.confirm(&both, digest());
+        let one = database(json!({"work_mem": "2MB"}));
+        entry.touch(&one);
+        let all = database(json!({"jit": "off", "work_mem": "2MB"}));
+        assert_eq!(entry.managed(), Some(&all), "jit may be off still");
         entry.confirm(&one, digest());
         assert_eq!(entry.managed(), Some(&one));
     }

@@ -17,6 +17,7 @@ mod check;
 mod command;
 mod compose;
 mod context;
+mod database;
 mod directory;
 mod dpkg;
 mod faults;
@@ -32,6 +33,7 @@ mod members;
 mod package;
 mod passwd;
 mod policy_rc;
+mod postgresql;
 mod rivalry;
 mod room;
 mod service;
@@ -269,6 +271,11 @@ pub(crate) trait GiveBack {
         None
     }
 
+    /// Adapts the differences from the spec that restores an original, for a thing that stays on the host
+    /// although nothing desires it any more. A difference that is always there tells so in the plan; its
+    /// change has the effect [`Effect::Left`].
+    fn remain(&self, _observed: &Observed, _fields: &mut Vec<FieldChange>) {}
+
     /// Describes the original in a phrase for people. Returns `None` if the resource didn't exist.
     fn describe(&self, original: &Observed) -> Option<String>;
 
@@ -302,6 +309,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::User => &user::Users,
         Kind::Group => &group::Groups,
         Kind::Sysctl => &sysctl::Sysctls,
+        Kind::Database => &database::Databases,
         Kind::Command => &command::Commands,
         Kind::Compose => &compose::Projects,
         Kind::Check => &check::Checks,
@@ -341,6 +349,9 @@ pub(crate) fn compare(direction: Direction, spec: &Spec, observed: &Observed) ->
     if direction == Direction::Restored {
         let runs = spec.kind().run_fields();
         fields.retain(|change| !runs.contains(&change.field.as_str()));
+        if let Some(keeper) = keeper(observed) {
+            keeper.remain(observed, &mut fields);
+        }
     }
     fields
 }

@@ -225,4 +225,22 @@ mod tests {
         assert_eq!(owner(4711, "root"), "4711");
         assert_eq!(accounts.memberships("bob"), ["sudo".to_owned()].into());
     }
+
+    #[test]
+    fn reads_lines_with_empty_fields_and_skips_others() {
+        let accounts = Accounts::parse(
+            "_my.app:x:1004:1004::/home/_my.app:\nzoë:x:1003:1003:Zoë Ö,,,::/bin/sh\n\nno line\n:x:1:1:::\n-nis::::::\n",
+            "",
+        );
+        let lines: Vec<_> = accounts
+            .users
+            .iter()
+            .map(|user| (&*user.name, &*user.comment, &*user.home, &*user.shell))
+            .collect();
+        let expected = [
+            ("_my.app", "", "/home/_my.app", ""),
+            ("zoë", "Zoë Ö,,,", "", "/bin/sh"),
+        ];
+        assert_eq!(lines, expected);
+    }
 }

@@ -255,4 +255,15 @@ mod tests {
         assert!(last_lines(coloured, 12).contains("no such disk"));
         assert_eq!(last_lines("", 12), "");
     }
+
+    #[test]
+    fn much_output_neither_blocks_nor_fails_a_program() {
+        let sys = Sys::host().unwrap();
+        let size = MAX_OUTPUT + (1 << 20);
+        let output = Program::new("head", ["-c", &size.to_string(), "/dev/zero"])
+            .run(&sys)
+            .unwrap();
+        assert_eq!(output.status, 0);
+        assert_eq!(output.stdout.len() as u64, MAX_OUTPUT);
+    }
 }

@@ -21,6 +21,7 @@ mod contract;
 mod coupling;
 mod credentials;
 mod cron;
+mod database;
 mod directory;
 mod environment;
 mod exporter;
@@ -78,6 +79,7 @@ pub use contract::{Claim, Dependency, Owners, Problem, Resource, Strength, Trigg
 pub use coupling::{Couplings, reads};
 pub use credentials::Credentials;
 pub use cron::CronSpec;
+pub use database::{DatabaseObserved, DatabaseSpec, Engine, PUBLIC, Privilege, ServerState};
 pub use directory::{DirectoryObserved, DirectorySpec};
 pub use environment::EnvironmentSpec;
 pub use exporter::ExporterSpec;
@@ -141,6 +143,8 @@ registry::resources! {
     Group("group"): GroupSpec, GroupObserved;
     /// A kernel parameter under `/proc/sys`, at run time and across reboots.
     Sysctl("sysctl"): SysctlSpec, SysctlObserved;
+    /// A database of a server on the host.
+    Database("database"): DatabaseSpec, DatabaseObserved;
     /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
     /// A Compose project that the host's compose program runs.

@@ -26,6 +26,22 @@ fn only_what_is_listed_is_compared() {
 }
 
 #[test]
+fn accounts_that_are_to_be_absent_and_are_not_there_are_in_sync() {
+    let absent = json!({"state": "absent"});
+    let user = spec(Kind::User, absent.clone());
+    assert!(
+        user.compare(&Observed::User(UserObserved::default()))
+            .is_empty()
+    );
+    let group = spec(Kind::Group, absent);
+    assert!(
+        group
+            .compare(&Observed::Group(GroupObserved::default()))
+            .is_empty()
+    );
+}
+
+#[test]
 fn typos_and_wrong_types_are_refused() {
     assert!(Kind::File.decode(json!({"onwer": "root"})).is_err());
     assert!(Kind::File.decode(json!({"mode": 644})).is_err());

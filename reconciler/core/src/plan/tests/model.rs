@@ -8,9 +8,10 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    CheckObserved, CommandObserved, ComposeObserved, DirectoryObserved, FileObserved, FileType,
-    GroupObserved, KeypairObserved, LinkObserved, Manage, PackageObserved, Presence, RunState,
-    ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    CheckObserved, CommandObserved, ComposeObserved, DatabaseObserved, DirectoryObserved,
+    FileObserved, FileType, GroupObserved, KeypairObserved, LinkObserved, Manage, PackageObserved,
+    Presence, RunState, ServiceObserved, ServiceState, Stale, SysctlObserved, TreeObserved,
+    UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -70,6 +71,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::User => Observed::User(UserObserved::default()),
         Kind::Group => Observed::Group(GroupObserved::default()),
         Kind::Sysctl => Observed::Sysctl(SysctlObserved::default()),
+        Kind::Database => Observed::Database(DatabaseObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
         Kind::Compose => Observed::Compose(ComposeObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
