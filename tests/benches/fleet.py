@@ -1,8 +1,10 @@
 """A signed fleet repository and a controller for the benchmarks, in a folder of their own."""
 
+import http.client
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 import urllib.request
@@ -22,6 +24,18 @@ spec:
   alertmanagers: []
   resync: 30m
 """
+
+
+class Local(http.client.HTTPConnection):
+    """A connection to a socket in the file system."""
+
+    def __init__(self, path: Path):
+        super().__init__("localhost")
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self.path))
 
 
 class Fleet:
@@ -115,11 +129,16 @@ class Fleet:
             self.controller = None
 
     def converged(self, revision: str) -> bool:
-        """Whether every host runs this revision and is ready."""
-        done = self.run("get", "hosts", "-o", "json", check=False)
-        if done.returncode != 0:
+        """Whether every host runs this revision and is ready.
+
+        Asks over the controller's socket: a `plumb get` each time would take a good part of two cores."""
+        try:
+            asked = Local(self.socket)
+            asked.request("GET", "/api/v1/hosts")
+            items = json.loads(asked.getresponse().read())["items"]
+            asked.close()
+        except OSError:
             return False
-        items = json.loads(done.stdout)["items"]
         ready = 0
         for item in items:
             conditions = {c["type"]: c["status"] for c in item["status"].get("conditions", [])}
@@ -134,5 +153,5 @@ class Fleet:
                 state = self.run("get", "hosts", check=False)
                 tail = (self.folder / "controller.log").read_text()[-3000:]
                 raise SystemExit(f"bench: not converged in {seconds} s:\n{state.stdout}{state.stderr}\n{tail}")
-            time.sleep(0.01)
+            time.sleep(0.02)
         return time.monotonic() - begun

@@ -91,6 +91,7 @@ impl<'a> Driver<'a> {
             },
             purpose,
             reveal: Reveal::Nothing,
+            attendance: plumb_api::frame::Attendance::Unattended,
         }
     }
 
@@ -182,6 +183,7 @@ impl<'a> Driver<'a> {
             fence: self.fence.clone(),
             plan,
             departure: plumb_api::frame::Departure::Stays,
+            dead_man: None,
             lineage: match &report.ledger.revision {
                 None => Lineage::First,
                 Some(last) => Lineage::DescendsFrom(last.clone()),

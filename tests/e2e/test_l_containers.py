@@ -66,8 +66,8 @@ def shown(host) -> dict[str, dict]:
     return {one["Labels"]["com.docker.compose.service"]: one for one in found}
 
 
-def put(fleet, images: dict[str, str], greeting: str, **more: object) -> None:
-    for number, (name, image) in enumerate(images.items()):
+def put(fleet, by_host: dict[str, str], greeting: str, **more: object) -> None:
+    for number, (name, image) in enumerate(by_host.items()):
         fleet.write(f"files/compose-{name}.yaml", PROJECT.format(image=image))
         project = {"file": f"files/compose-{name}.yaml", "environment": {"GREETING": greeting}, **more}
         resources = {"compose": {"e2e": project}}

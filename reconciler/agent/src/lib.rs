@@ -8,14 +8,18 @@
 //!   another root directory.
 //! - `provider` — the code for each resource type: observe, apply, give back.
 //! - `book` — the agent's persistent state: holder, ledger, journal, originals, desired state.
+//! - `dead_man` — puts changes back that cut the controller off.
 //! - `observe`, `apply` — the two main requests of a controller.
+//! - `adopt` — describes what the host has as specs, for a manifest.
 //! - `undesired` — restores resources that nothing desires any more.
 //! - `recover` — applies the journal of an interrupted run at the next session.
 //! - `serve`, `wire` — the session and its two streams.
 
+mod adopt;
 mod apply;
 mod blobs;
 mod book;
+mod dead_man;
 mod error;
 mod observe;
 mod provider;
@@ -33,12 +37,13 @@ use std::process::ExitCode;
 pub use serve::{End, serve};
 pub use sys::Sys;
 
-const USAGE: &str = "usage: plumb-agent [--root DIR] [serve]\n       plumb-agent --version\n\nServes one session on standard input and output. With --root, DIR stands for the machine.\n";
+const USAGE: &str = "usage: plumb-agent [--root DIR] [serve | dead-man]\n       plumb-agent --version\n\nServes one session on standard input and output. `dead-man` waits for the confirmation of changes instead, and puts them back\nwithout it. With --root, DIR stands for the machine.\n";
 
 /// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
     Serve(Option<PathBuf>),
+    DeadMan(Option<PathBuf>),
     Version,
     Help,
     Wrong(String),
@@ -47,9 +52,11 @@ enum Asked {
 fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
     let mut args = args.into_iter();
     let mut root = None;
+    let mut asked: fn(Option<PathBuf>) -> Asked = Asked::Serve;
     while let Some(arg) = args.next() {
         match arg.to_str() {
-            Some("serve") => {}
+            Some("serve") => asked = Asked::Serve,
+            Some("dead-man") => asked = Asked::DeadMan,
             Some("--version" | "-V") => return Asked::Version,
             Some("--help" | "-h") => return Asked::Help,
             Some("--root") => match args.next() {
@@ -60,13 +67,14 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Asked {
             _ => return Asked::Wrong(format!("unknown argument `{}`", arg.to_string_lossy())),
         }
     }
-    Asked::Serve(root)
+    asked(root)
 }
 
 /// Runs the agent. The binary `plumb-agent` and `plumb __agent` both call this.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let root = match parse(args) {
-        Asked::Serve(root) => root,
+    let asked = parse(args);
+    let root = match &asked {
+        Asked::Serve(root) | Asked::DeadMan(root) => root.clone(),
         Asked::Version => {
             let line = format!("plumb-agent {}\n", env!("CARGO_PKG_VERSION"));
             let _ = std::io::stdout().write_all(line.as_bytes());
@@ -97,6 +105,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Asked::DeadMan(_) = asked {
+        return match dead_man::watch(&sys) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "plumb-agent: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match serve(&sys, std::io::stdin(), std::io::stdout()) {
         End::Closed => ExitCode::SUCCESS,
         End::Broken => ExitCode::FAILURE,

@@ -13,6 +13,7 @@ use plumb_api::resource::Manage;
 use plumb_api::{Address, Digest, Observed, Spec};
 
 use crate::book::{Desired, Entry, Holder, Ledger, Loaded};
+use crate::dead_man::Reverted;
 use crate::error::Result;
 use crate::provider::{self, Direction, Inputs, Item, ItemChange, ObserveContext};
 use crate::sys::Sys;
@@ -80,6 +81,7 @@ pub(crate) fn report(
     loaded: &Loaded,
     holder: Option<&Holder>,
     reveal: Reveal,
+    held: Option<&Reverted>,
 ) -> ObserveReport {
     let ledger = &loaded.ledger;
     let undesired = give_backs(sys, desired, ledger);
@@ -116,9 +118,17 @@ pub(crate) fn report(
         let leaf = desired.get(item.address).map(|leaf| leaf.digest);
         add(&mut report, &context, item, outcome, leaf);
     }
+    if let Some(held) = held {
+        for difference in &mut report.differences {
+            if held.changes.contains_key(&difference.address) {
+                difference.refusal = Some(held.refusal(&report.facts.hostname, holder));
+            }
+        }
+    }
     if reveal == Reveal::WorldReadable {
         for difference in &mut report.differences {
-            difference.text = text(sys, difference);
+            let observed = difference.observed.as_ref();
+            difference.text = observed.and_then(|found| text(sys, &difference.address, found));
         }
     }
     report
@@ -231,9 +241,7 @@ const PRIVATE_KEY: &str = "PRIVATE KEY-----";
 
 /// Returns the text of the observed file for a diff. Returns `None` unless the file is world-readable, short
 /// enough and UTF-8, and contains no private key.
-fn text(sys: &Sys, difference: &Difference) -> Option<String> {
-    let address = &difference.address;
-    let observed = difference.observed.as_ref()?;
+pub(crate) fn text(sys: &Sys, address: &Address, observed: &Observed) -> Option<String> {
     let provider = provider::of(address.kind());
     let path = provider.text_path(address, observed)?;
     let (dir, leaf) = sys.root().parent(&path).ok()??;

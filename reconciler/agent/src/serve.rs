@@ -3,18 +3,21 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 
-use plumb_api::frame::{Apply, FrameError, Incoming, Observe, Purpose, Request, Response};
+use plumb_api::frame::{
+    Adopt, Apply, Attendance, Confirm, FrameError, Incoming, Observe, Purpose, Request, Response,
+};
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::{Address, Digest};
 
-use crate::apply;
 use crate::blobs::Blobs;
 use crate::book::{self, Desired, Holder, Home};
+use crate::dead_man::{self, Armed, Reverted};
 use crate::error::{Result, fail};
 use crate::observe;
-use crate::recover::recover;
+use crate::recover::{locked, recover};
 use crate::sys::Sys;
 use crate::wire::Wire;
+use crate::{adopt, apply};
 
 /// The way in which a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +82,8 @@ impl Session<'_> {
             Request::Facts => Ok(Response::Facts(self.sys.facts())),
             Request::Observe(observe) => self.observe(observe),
             Request::Apply(apply) => self.apply(&apply),
+            Request::Adopt(request) => self.adopt(&request),
+            Request::Confirm(confirm) => self.confirm(&confirm),
         };
         outcome.unwrap_or_else(Response::Error)
     }
@@ -127,18 +132,47 @@ impl Session<'_> {
             recover(self.sys, home, &mut loaded)?;
             keep_state(home, &desired, observe.base)?;
         }
-        let report = observe::report(
+        let mut held = None;
+        let mut is_armed = false;
+        if let Some(home) = &home {
+            is_armed = Armed::load(home)?.is_some();
+            held = Reverted::load(home)?.filter(|held| {
+                observe.attendance == Attendance::Unattended && held.is_desired(&desired)
+            });
+        }
+        let mut report = observe::report(
             self.sys,
             digest,
             &desired,
             &loaded,
             holder.as_ref(),
             observe.reveal,
+            held.as_ref(),
         );
+        if is_armed {
+            report.waiting = Some(
+                "Changes that could cut the controller off wait for their confirmation.".to_owned(),
+            );
+        }
         self.state = Some((digest, desired));
         let differing = report.differences.iter();
         self.differing = differing.map(|one| one.address.clone()).collect();
         Ok(Response::Observed(Box::new(report)))
+    }
+
+    fn adopt(&self, request: &Adopt) -> Result<Response> {
+        let home = Home::open(self.sys)?;
+        let holder = match &home {
+            Some(home) => Holder::load(home)?,
+            None => None,
+        };
+        Holder::check_name(holder.as_ref(), &request.fence)?;
+        let loaded = book::load(self.sys, home.as_ref())?;
+        Ok(Response::Adopted(adopt::adopted(
+            self.sys,
+            &loaded.ledger,
+            &request.scope,
+        )))
     }
 
     /// Returns the state to which the controller's delta applies, or `None` if the host doesn't have it.
@@ -153,6 +187,16 @@ impl Session<'_> {
                 None => Ok(None),
             },
         }
+    }
+
+    fn confirm(&self, request: &Confirm) -> Result<Response> {
+        let home = Home::make(self.sys)?;
+        Holder::claim(&home, &request.fence)?;
+        let Some(_lock) = home.lock("lock", apply::PATIENCE)? else {
+            return Err(locked());
+        };
+        dead_man::confirm(self.sys, &home, &request.nonce, &request.fence.host)?;
+        Ok(Response::Confirmed)
     }
 
     fn apply(&mut self, request: &Apply) -> Result<Response> {

@@ -8,11 +8,13 @@
 //! Both ends limit what they read, because neither trusts the lengths that the other sends.
 
 mod codec;
+mod dead_man;
 mod message;
 
 pub use codec::{FrameError, Incoming, MAX_BLOB, MAX_FRAME, read, write_blob, write_message};
+pub use dead_man::{Attendance, Confirm, DeadMan, Nonce};
 pub use message::{
-    Apply, Delta, Departure, Difference, DifferenceState, Facts, Fence, LedgerState, LedgerSummary,
-    Lineage, Observe, ObserveReport, PROTOCOL, Progress, ProgressState, Purpose, Report, Request,
-    Response, Reveal, RevisionMark, TakeOver,
+    Adopt, AdoptOutcome, AdoptScope, Adopted, Apply, Delta, Departure, Difference, DifferenceState,
+    Facts, Fence, LedgerState, LedgerSummary, Lineage, Observe, ObserveReport, PROTOCOL, Progress,
+    ProgressState, Purpose, Report, Request, Response, Reveal, RevisionMark, TakeOver,
 };

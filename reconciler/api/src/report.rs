@@ -65,6 +65,10 @@ pub enum ErrorCode {
     Io,
     /// The host ran a newer revision than the request's, and the request has no signed rollback.
     WouldGoBack,
+    /// Changes that could cut the controller off wait for their confirmation.
+    Unconfirmed,
+    /// The host has put the change back, because the controller didn't confirm it over a new connection.
+    Reverted,
     /// The agent itself failed: a defect of Plumb.
     Internal,
 }
@@ -73,7 +77,11 @@ impl ErrorCode {
     /// Returns when to retry after an error of this kind.
     pub fn retry(self) -> Retry {
         match self {
-            Self::Locked | Self::PackageLock | Self::InUse | Self::UnitPending => Retry::Waiting,
+            Self::Locked
+            | Self::PackageLock
+            | Self::InUse
+            | Self::UnitPending
+            | Self::Unconfirmed => Retry::Waiting,
             Self::Superseded
             | Self::LedgerLost
             | Self::NewerFormat
@@ -81,7 +89,8 @@ impl ErrorCode {
             | Self::Refused
             | Self::UnsafePath
             | Self::ValidateFailed
-            | Self::WouldGoBack => Retry::Stalled,
+            | Self::WouldGoBack
+            | Self::Reverted => Retry::Stalled,
             Self::Protocol
             | Self::NoSpace
             | Self::PreconditionFailed

@@ -9,6 +9,7 @@
 
 mod accepted;
 mod clock;
+mod confirm;
 mod handle;
 mod lineage;
 mod poll_input;

@@ -6,23 +6,24 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_api::frame::{
-    Apply, Departure, Difference, DifferenceState, LedgerState, LedgerSummary, Observe,
-    ObserveReport, Purpose, Reveal, RevisionMark,
+    Apply, Attendance, DeadMan, Departure, Difference, DifferenceState, LedgerState, LedgerSummary,
+    Lineage, Observe, ObserveReport, Purpose, Reveal, RevisionMark,
 };
 use plumb_api::plan::Plan;
-use plumb_api::report::Outcome;
+use plumb_api::report::{ErrorCode, Outcome};
 use plumb_api::resource::Content;
 use plumb_api::{Address, Digest};
 use plumb_core::desired::{DesiredState, Lifecycle};
 use plumb_core::fleet::{
     ChangeOutcome, FailedIn, ObservedHost, ResourceReport, RunEnd, RunFailure, RunMode, RunPhase,
-    RunReport, StartRun,
+    RunReport, StartRun, Trigger,
 };
 use plumb_core::plan::{PlanOptions, Planned, content_diffs, goal, plan};
 use plumb_core::ports::{Clock, HostError, HostTarget, Hosts, Observation, Session};
 use plumb_core::reason::ConditionReason;
 use tracing::Instrument as _;
 
+use crate::confirm::{confirm, could_cut_off, dead_man};
 use crate::lineage::lineage;
 use crate::settings::SourcePort;
 
@@ -54,7 +55,6 @@ async fn drive(
     source: &SourcePort,
     ran: &mut RunReport,
 ) -> Result<RunEnd, RunFailure> {
-    let host = &job.host.name;
     let mut session = timed(
         ran,
         RunPhase::Connect,
@@ -79,7 +79,7 @@ async fn drive(
         }),
     });
     let_go(&job.spec.let_go, &mut report);
-    ran.interrupted = interrupted(job, &report.ledger);
+    ran.interrupted = interrupted(job, &report);
     if let Some(ended) = rewound(job, &report.ledger) {
         return Ok(ended);
     }
@@ -103,56 +103,116 @@ async fn drive(
             ran.resources = ResourceReport::of(&planned, &[]);
             RunEnd::of_plan(&planned)
         }
-        (None, RunMode::Drive) => {
-            let request = Apply {
-                fence: job.spec.fence.clone(),
-                plan: planned.plan.clone(),
-                revision: RevisionMark(job.spec.target.revision.clone()),
-                lineage,
-                departure: match job.spec.intent.lifecycle {
-                    Lifecycle::Retired => Departure::Leaves,
-                    _ => Departure::Stays,
-                },
-            };
-            let contents = contents(job, &planned.plan)?;
-            let span = tracing::info_span!("apply", changes = planned.plan.changes.len());
-            let changes = planned.plan.changes.iter();
-            ran.unheard = changes.map(|change| change.address.clone()).collect();
-            let report = timed(
-                ran,
-                RunPhase::Apply,
-                apply(job, session.as_mut(), request, contents).instrument(span),
-            )
-            .await
-            .map_err(|error| RunFailure::of_host(&error, FailedIn::Change))?;
-            ran.unheard.clear();
-            split_settling(ran, Duration::from_millis(report.settling));
-            record_results(&planned, &report.results, ran);
-            ran.resources = ResourceReport::of(&planned, &report.results);
-            ran.let_go.clone_from(&job.spec.let_go);
-            ran.warnings = report.warnings;
-            if let Some(observed) = &mut ran.observed {
-                observed.ledger = report.ledger;
-            }
-            match report.stopped {
-                Some(error) => RunEnd::Failed(RunFailure::of_host(
-                    &HostError::Agent {
-                        host: host.clone(),
-                        error,
-                    },
-                    FailedIn::Change,
-                )),
-                None => RunEnd::of_changes(&planned, &report.results),
-            }
-        }
+        (None, RunMode::Drive) => carry_out(job, hosts, session, &planned, lineage, ran).await?,
     };
     ran.planned = Some(planned);
     Ok(ended)
 }
 
+/// Applies the plan, and confirms the changes that could have cut the controller off.
+async fn carry_out(
+    job: &Job,
+    hosts: &dyn Hosts,
+    mut session: Box<dyn Session>,
+    planned: &Planned,
+    lineage: Lineage,
+    ran: &mut RunReport,
+) -> Result<RunEnd, RunFailure> {
+    let dead_man = dead_man(job);
+    let request = Apply {
+        dead_man: dead_man.clone(),
+        fence: job.spec.fence.clone(),
+        plan: planned.plan.clone(),
+        revision: RevisionMark(job.spec.target.revision.clone()),
+        lineage,
+        departure: match job.spec.intent.lifecycle {
+            Lifecycle::Retired => Departure::Leaves,
+            _ => Departure::Stays,
+        },
+    };
+    let contents = contents(job, &planned.plan)?;
+    let span = tracing::info_span!("apply", changes = planned.plan.changes.len());
+    let changes = planned.plan.changes.iter();
+    ran.unheard = changes.map(|change| change.address.clone()).collect();
+    let applied = timed(
+        ran,
+        RunPhase::Apply,
+        apply(job, session.as_mut(), request, contents).instrument(span),
+    )
+    .await;
+    // The next session must not take over the connection: only a new one shows that a login works.
+    drop(session);
+    let report = match applied {
+        Ok(report) => report,
+        Err(error) => {
+            return Err(unheard(job, hosts, dead_man.as_ref(), planned, &error).await);
+        }
+    };
+    ran.unheard.clear();
+    split_settling(ran, Duration::from_millis(report.settling));
+    record_results(planned, &report.results, ran);
+    ran.resources = ResourceReport::of(planned, &report.results);
+    ran.let_go.clone_from(&job.spec.let_go);
+    ran.warnings = report.warnings;
+    if let Some(observed) = &mut ran.observed {
+        observed.ledger = report.ledger;
+    }
+    let confirmed = match &dead_man {
+        Some(dead_man) if !report.unconfirmed.is_empty() => {
+            timed(ran, RunPhase::Confirm, confirm(job, hosts, dead_man)).await
+        }
+        _ => Ok(()),
+    };
+    if let Err(failure) = confirmed {
+        put_back(&report.unconfirmed, ran);
+        return Ok(RunEnd::Failed(failure));
+    }
+    Ok(match report.stopped {
+        Some(error) => RunEnd::Failed(RunFailure::of_host(
+            &HostError::Agent {
+                host: job.host.name.clone(),
+                error,
+            },
+            FailedIn::Change,
+        )),
+        None => RunEnd::of_changes(planned, &report.results),
+    })
+}
+
+/// Returns the failure of a run whose report never arrived. The plan itself may have ended the connection. If it
+/// could have, a new connection confirms its changes.
+async fn unheard(
+    job: &Job,
+    hosts: &dyn Hosts,
+    dead_man: Option<&DeadMan>,
+    planned: &Planned,
+    error: &HostError,
+) -> RunFailure {
+    let lost = RunFailure::of_host(error, FailedIn::Change);
+    let is_lost = matches!(error, HostError::Broken { .. } | HostError::Silent { .. });
+    match dead_man {
+        Some(dead_man) if is_lost && could_cut_off(&planned.plan, dead_man) => {
+            match confirm(job, hosts, dead_man).await {
+                Err(failure) if failure.reason == ConditionReason::Reverted => failure,
+                Ok(()) | Err(_) => lost,
+            }
+        }
+        _ => lost,
+    }
+}
+
+/// Corrects the outcomes of changes that the host puts back.
+fn put_back(unconfirmed: &[Address], ran: &mut RunReport) {
+    for (change, outcome) in &mut ran.outcomes {
+        if unconfirmed.contains(&change.address) {
+            *outcome = ChangeOutcome::Reverted;
+        }
+    }
+}
+
 /// Limits the time of an exchange with the host, so that a host that hangs can't occupy its slot for ever.
 /// The adapters have limits of their own, too.
-async fn with_deadline<T>(
+pub(crate) async fn with_deadline<T>(
     job: &Job,
     work: impl Future<Output = Result<T, HostError>>,
 ) -> Result<T, HostError> {
@@ -201,6 +261,10 @@ async fn observe(job: &Job, session: &mut dyn Session) -> Result<ObserveReport, 
             },
             // This costs nothing while the host is in sync: the agent sends only the texts that differ.
             reveal: Reveal::WorldReadable,
+            attendance: match job.spec.trigger {
+                Trigger::Manual => Attendance::Attended,
+                Trigger::Target | Trigger::Retry | Trigger::Resync => Attendance::Unattended,
+            },
         };
         match with_deadline(job, session.observe(request)).await? {
             Observation::Report(report) => return Ok(*report),
@@ -252,10 +316,15 @@ fn rewound(job: &Job, ledger: &LedgerSummary) -> Option<RunEnd> {
 }
 
 /// Returns `Some` if an earlier run wrote the host's ledger and the controller didn't get its report. The
-/// caller fills the list.
-fn interrupted(job: &Job, ledger: &LedgerSummary) -> Option<Vec<Address>> {
+/// caller fills the list. A host that has put changes back wrote its ledger, too.
+fn interrupted(job: &Job, report: &ObserveReport) -> Option<Vec<Address>> {
     let known = job.spec.ledger_sequence?;
-    (ledger.sequence > known).then(Vec::new)
+    let is_reverted = |difference: &Difference| {
+        let refusal = difference.refusal.as_ref();
+        refusal.is_some_and(|error| error.code == ErrorCode::Reverted)
+    };
+    let reverted = report.differences.iter().any(is_reverted);
+    (report.ledger.sequence > known && !reverted).then(Vec::new)
 }
 
 /// Returns the resources that the target changes but that already match it, because an earlier run changed

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use plumb_api::canonical::NotCanonical;
 use plumb_api::frame::Delta;
@@ -256,6 +257,9 @@ pub struct Resolved {
     pub alertmanagers: Vec<plumb_api::LoginUrl>,
     /// The number of failed hosts that halts a rollout (`rollout.halt.failures`).
     pub halt_failures: u32,
+    /// Time within which a new connection must confirm changes that could cut the controller off
+    /// (`deadMan.confirm`).
+    pub confirm_within: Duration,
     /// All diagnostics, including warnings.
     pub diagnostics: Vec<Diagnostic>,
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use plumb_api::frame::{Apply, Facts, Observe, ObserveReport, Progress, Report};
+use plumb_api::frame::{
+    Adopt, Adopted, Apply, Confirm, Facts, Observe, ObserveReport, Progress, Report,
+};
 use plumb_api::report::AgentError;
 use plumb_api::{Digest, HostName};
 
@@ -69,6 +71,10 @@ pub trait Hosts: Send + Sync {
         &'a self,
         target: &'a HostTarget,
     ) -> BoxFuture<'a, Result<Box<dyn Session>, HostError>>;
+
+    /// Opens a session over a new connection, which shows that a login works now. Closes a connection that was
+    /// kept from an earlier session.
+    fn connect_anew<'a>(&'a self, target: &'a HostTarget) -> Connecting<'a>;
 }
 
 /// The agent's answer to [`Session::observe`].
@@ -106,8 +112,14 @@ pub trait Session: Send {
         progress: &'a mut (dyn FnMut(Progress) + Send),
     ) -> BoxFuture<'a, Result<Report, HostError>>;
 
+    /// Confirms the changes of an apply that could have cut the controller off.
+    fn confirm(&mut self, request: Confirm) -> BoxFuture<'_, Result<(), HostError>>;
+
     /// Requests facts about the host's machine.
     fn facts(&mut self) -> BoxFuture<'_, Result<Facts, HostError>>;
+
+    /// Requests the specs of resources as they are on the host.
+    fn adopt(&mut self, request: Adopt) -> BoxFuture<'_, Result<Vec<Adopted>, HostError>>;
 }
 
 /// The reason why a session with a host failed. The variant determines the retry, the condition and the alert.

@@ -70,6 +70,8 @@ reasons! {
     Locked, Host, "Another run of Plumb holds the host's lock. Plumb retries; if it lasts, look for a second controller or a `plumb apply`.";
     PackageLock, Host, "Another program on the host holds the package manager's lock. Plumb retries; if it lasts, find the program: `fuser /var/lib/dpkg/lock-frontend`.";
     UnitPending, Host, "A unit on the host is still starting or stopping, or hasn't been active for its `settle` yet. The message names it and the longest wait; the other changes are made.";
+    Unconfirmed, Host, "A change that could cut the controller off was made, and the new connection that confirms it failed. The host puts the change back by itself, within `deadMan.confirm` of the Fleet. Plumb retries and then says what happened. See docs/dead-man.md.";
+    Reverted, Host, "The host has put back a change because the controller couldn't connect again after it. The same change isn't tried again by itself: correct it and push, or run `plumb reconcile HOST` to try it again. See docs/dead-man.md.";
     InUse, Host, "Something that is to change on the host is in use: a user is logged in or has processes. Plumb forces nothing and retries. The message names them and how to end them.";
     Suspended, Host, "The host's manifest suspends it (`suspend`). Remove `suspend`, or wait until its `until` has passed.";
     Dormant, Host, "The host's manifest says `state: dormant`: Plumb knows the host and doesn't contact it. Set `state: active` to change that.";
@@ -179,9 +181,12 @@ impl ConditionReason {
     /// run.
     pub const fn retry(self) -> Option<Retry> {
         match self {
-            Self::Waiting | Self::Locked | Self::PackageLock | Self::InUse | Self::UnitPending => {
-                Some(Retry::Waiting)
-            }
+            Self::Waiting
+            | Self::Locked
+            | Self::PackageLock
+            | Self::InUse
+            | Self::UnitPending
+            | Self::Unconfirmed => Some(Retry::Waiting),
             Self::EmptyDesiredState
             | Self::ExistingDiffers
             | Self::LedgerLost
@@ -201,6 +206,7 @@ impl ConditionReason {
             | Self::AccessDenied
             | Self::SudoDenied
             | Self::NoAgent
+            | Self::Reverted
             | Self::ManifestInvalid => Some(Retry::Stalled),
             Self::Incomplete
             | Self::OtherTarget
@@ -292,6 +298,8 @@ impl From<ErrorCode> for ConditionReason {
             ErrorCode::NotFound => Self::NotFound,
             ErrorCode::Io => Self::IoError,
             ErrorCode::WouldGoBack => Self::WouldGoBack,
+            ErrorCode::Unconfirmed => Self::Unconfirmed,
+            ErrorCode::Reverted => Self::Reverted,
             ErrorCode::Internal => Self::AgentFault,
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown)] // these doc comments are help texts, which show backticks as they are
 
+mod adopt;
 mod apply;
 mod approve;
 mod check;
@@ -97,6 +98,7 @@ enum Command {
 
     // Hosts
     Plan(plan::Plan),
+    Adopt(adopt::Adopt),
     Apply(apply::Apply),
     Get(get::Get),
     Describe(describe::Describe),
@@ -127,6 +129,7 @@ impl Cli {
             Command::Approve(command) => command.run(&shell),
             Command::Trust(command) => command.run(&shell),
             Command::Plan(command) => command.run(&shell),
+            Command::Adopt(command) => command.run(&shell),
             Command::Apply(command) => command.run(&shell),
             Command::Get(command) => command.run(&shell),
             Command::Describe(command) => command.run(&shell),

@@ -60,7 +60,7 @@ fn escaped_by(json: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
 /// Renders data as YAML. If the data has invisible characters, writes it as JSON, which is valid YAML, and
 /// escapes these characters with `\U`. JSON's own escapes don't work here: for some characters they are two
 /// surrogates, which YAML doesn't allow.
-fn yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
+pub(crate) fn to_yaml<T: Serialize>(data: &T) -> Result<String, Failure> {
     let unwritten = || "cannot write the result as YAML".to_owned();
     let text = serde_saphyr::to_string(data).or_fail(unwritten)?;
     if !text.contains(is_invisible) {
@@ -112,7 +112,7 @@ impl Shell {
                 text.push('\n');
                 escaped(&text).into_owned()
             }
-            Format::Yaml => yaml(data)?,
+            Format::Yaml => to_yaml(data)?,
         };
         self.print(&text)
     }
@@ -355,9 +355,9 @@ mod tests {
 
     #[test]
     fn yaml_stays_the_same_text_to_programs() {
-        assert_eq!(yaml(&["a: b"]).unwrap(), "- \"a: b\"\n");
+        assert_eq!(to_yaml(&["a: b"]).unwrap(), "- \"a: b\"\n");
         for text in ["a\u{9b}\u{7f}\n\u{1b}é", "\u{202e}\u{e0001}\"\\/\ta\r\n"] {
-            let written = yaml(&[text]).unwrap();
+            let written = to_yaml(&[text]).unwrap();
             assert!(!written.contains(is_invisible), "{written}");
             let read: Vec<String> = serde_saphyr::from_str(&written).unwrap();
             assert_eq!(read, [text], "{written}");

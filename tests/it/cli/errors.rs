@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use super::environment::{Environment, binary};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "init",
     "demo",
     "enroll",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 20] = [
     "approve",
     "trust",
     "plan",
+    "adopt",
     "apply",
     "get",
     "describe",

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use plumb_api::frame::{
-    Apply, Facts, FrameError, Observe, ObserveReport, Progress, Report, Request, Response,
+    Adopt, Adopted, Apply, Confirm, Facts, FrameError, Observe, ObserveReport, Progress, Report,
+    Request, Response,
 };
 use plumb_api::{Digest, HostName};
 use plumb_core::ports::{HostError, Observation, Session};
@@ -327,6 +328,35 @@ impl Conversation {
         .await
     }
 
+    async fn adopt_(&mut self, request: Adopt) -> Result<Vec<Adopted>, HostError> {
+        let scope = request.scope.clone();
+        let sending = self.prepare(&Request::Adopt(request), Vec::new())?;
+        self.ask(
+            &sending,
+            self.agent_timeouts.answer,
+            ResendRule::May,
+            |response| match response {
+                Response::Adopted(told) => untrusted::adopted(&scope, told).map(Some),
+                other => Err(unasked(&other)),
+            },
+        )
+        .await
+    }
+
+    async fn confirm_(&mut self, asked: Confirm) -> Result<(), HostError> {
+        let sending = self.prepare(&Request::Confirm(asked), Vec::new())?;
+        self.ask(
+            &sending,
+            self.agent_timeouts.answer,
+            ResendRule::May,
+            |response| match response {
+                Response::Confirmed => Ok(Some(())),
+                other => Err(unasked(&other)),
+            },
+        )
+        .await
+    }
+
     async fn facts_(&mut self) -> Result<Facts, HostError> {
         let sending = self.prepare(&Request::Facts, Vec::new())?;
         self.ask(
@@ -348,7 +378,9 @@ fn unasked(response: &Response) -> Refusal {
         Response::NeedState => "a request for the full state",
         Response::Progress(_) => "progress",
         Response::Report(_) => "a report",
+        Response::Confirmed => "a confirmation",
         Response::Facts(_) => "facts",
+        Response::Adopted(_) => "specs of what the host has",
         Response::Error(_) => "an error",
     };
     format!("the agent answered with {what}, which wasn't requested")
@@ -374,8 +406,16 @@ impl Session for Conversation {
         boxed(self.apply_(request, contents, progress))
     }
 
+    fn confirm(&mut self, request: Confirm) -> BoxFuture<'_, Result<(), HostError>> {
+        boxed(self.confirm_(request))
+    }
+
     fn facts(&mut self) -> BoxFuture<'_, Result<Facts, HostError>> {
         boxed(self.facts_())
+    }
+
+    fn adopt(&mut self, request: Adopt) -> BoxFuture<'_, Result<Vec<Adopted>, HostError>> {
+        boxed(self.adopt_(request))
     }
 }
 

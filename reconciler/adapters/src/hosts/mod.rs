@@ -74,4 +74,9 @@ impl Hosts for Connector {
             Ok(Box::new(session) as Box<dyn Session>)
         })
     }
+
+    fn connect_anew<'a>(&'a self, target: &'a HostTarget) -> Connecting<'a> {
+        self.ssh.close_kept(&target.name);
+        self.connect(target)
+    }
 }

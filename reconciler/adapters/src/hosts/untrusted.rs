@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use plumb_api::frame::{
-    Apply, DifferenceState, Facts, LedgerState, LedgerSummary, Observe, ObserveReport, Progress,
-    Report, Reveal,
+    AdoptOutcome, AdoptScope, Adopted, Apply, DifferenceState, Facts, LedgerState, LedgerSummary,
+    Observe, ObserveReport, Progress, Report, Reveal,
 };
 use plumb_api::report::{AgentError, MAX_MESSAGE, Outcome};
 use plumb_api::{Address, Digest};
@@ -97,6 +97,33 @@ fn same_target(asked: Digest, told: Digest) -> Result<(), Refusal> {
     } else {
         Err(format!("it answered for the state {told}, not for {asked}"))
     }
+}
+
+/// Checks what an agent says that its host has, against the request.
+pub(super) fn adopted(scope: &AdoptScope, told: Vec<Adopted>) -> Result<Vec<Adopted>, Refusal> {
+    if told.len() > RESOURCES {
+        return Err(format!("it reports {} resources, too many", told.len()));
+    }
+    let one = |mut found: Adopted| {
+        let address = &found.address;
+        if matches!(scope, AdoptScope::Named(asked) if !asked.contains(address)) {
+            return Err(outside(address));
+        }
+        match &mut found.outcome {
+            AdoptOutcome::Found { spec, .. } if spec.kind() != address.kind() => {
+                return Err(format!("it describes {address} by a spec of another type"));
+            }
+            AdoptOutcome::Found { text, .. } => {
+                // A text that can't be shown as it is would be another text in the manifest.
+                let is_clean = |text: &String| text.len() <= TEXT && printable(text, TEXT) == *text;
+                *text = text.take().filter(is_clean);
+            }
+            AdoptOutcome::Failed(why) => *why = error(why.clone()),
+            AdoptOutcome::Missing => {}
+        }
+        Ok(found)
+    };
+    told.into_iter().map(one).collect()
 }
 
 /// Checks an observation against its request.
@@ -228,6 +255,10 @@ pub(super) fn report(asked: &Apply, mut told: Report) -> Result<Report, Refusal>
             }
             _ => {}
         }
+    }
+    let is_planned = |address: &Address| asked.plan.changes.iter().any(|c| c.address == *address);
+    if let Some(address) = told.unconfirmed.iter().find(|one| !is_planned(one)) {
+        return Err(outside(address));
     }
     if let Some(stopped) = told.stopped.take() {
         told.stopped = Some(error(stopped));

@@ -10,8 +10,9 @@ use plumb_api::read_back::ReadBacks;
 use plumb_api::report::{AgentError, ErrorCode, Outcome};
 use plumb_api::{Address, Digest, Kind, Observed, Spec};
 
-use super::{Doing, Run, Step};
+use super::{Doing, Phase, Run, Step};
 use crate::book::{CreationStep, Entry, Holder, Journal, Moment, Record};
+use crate::dead_man::Armed;
 use crate::error::{Result, fail};
 use crate::observe::{differing, left_alone};
 use crate::provider::{
@@ -21,7 +22,12 @@ use crate::provider::{
 impl Run<'_> {
     /// Carries out as many changes of the plan as possible. An error gives the reason why the run stopped
     /// early.
-    pub(super) fn drive(&mut self) -> Result<()> {
+    pub(super) fn drive(&mut self) -> Result<Option<Armed>> {
+        self.drive_phase()?;
+        self.cut_off()
+    }
+
+    pub(super) fn drive_phase(&mut self) -> Result<()> {
         loop {
             while let Some(batch) = self.next_batch() {
                 self.batch(&batch)?;
@@ -52,6 +58,7 @@ impl Run<'_> {
                         _ => waits = true,
                     }
                 }
+                let waits = waits || !self.phase.allows(place);
                 if step.outcome.is_none() && !waits && !settling.contains(&place) {
                     ready.push((place, provider::of(step.change.address.kind()).lane()));
                 }
@@ -82,7 +89,10 @@ impl Run<'_> {
     /// Fails if the run must not make its next change: the connection to the controller is lost, or another
     /// controller or epoch has taken over the host.
     pub(super) fn gate(&self) -> Result<()> {
-        if self.wire.is_gone() {
+        // Under the dead-man timer, the changes may be what ended the connection. They are made to their end, and
+        // the timer puts them back.
+        let guarded = matches!(self.phase, Phase::CutOff(_));
+        if self.wire.is_gone() && !guarded {
             return fail(
                 ErrorCode::Io,
                 "the controller went away, so the run stopped after the change it was at",
@@ -232,16 +242,7 @@ impl Run<'_> {
             ledger: &self.ledger,
         };
         let context = ObserveContext::new(self.sys, &self.ledger.owners, inputs, &items);
-        let changes = doing.iter().map(|work| {
-            let step = &self.steps[work.step];
-            ItemChange {
-                address: &step.change.address,
-                spec: work.spec(step),
-                observed: &work.observed,
-                fields: &work.fields,
-                original: work.original.as_ref(),
-            }
-        });
+        let changes = doing.iter().map(|work| work.change(&self.steps[work.step]));
         let verdicts: Vec<_> = changes
             .map(|change| provider::check_change(&context, &change))
             .collect();
@@ -321,20 +322,21 @@ impl Run<'_> {
         // Run the closing step of each resource type, once per batch. If it fails, every change of that type
         // fails.
         for kind in kinds.iter().collect::<BTreeSet<_>>() {
-            let done = |work: &Doing| {
+            let is_made = |work: &Doing| {
                 self.steps[work.step].change.address.kind() == *kind
                     && matches!(work.effect, Some(Ok(_)))
             };
-            if !doing.iter().any(done) {
+            let made: Vec<ItemChange<'_>> = doing
+                .iter()
+                .filter(|work| is_made(work))
+                .map(|work| work.change(&self.steps[work.step]))
+                .collect();
+            if made.is_empty() {
                 continue;
             }
-            if let Err(error) = provider::of(*kind).settle(&mut self.context) {
-                for work in doing.iter_mut() {
-                    if self.steps[work.step].change.address.kind() == *kind
-                        && matches!(work.effect, Some(Ok(_)))
-                    {
-                        work.effect = Some(Err(error.clone()));
-                    }
+            if let Err(error) = provider::of(*kind).settle(&mut self.context, &made) {
+                for work in doing.iter_mut().filter(|work| is_made(work)) {
+                    work.effect = Some(Err(error.clone()));
                 }
             }
         }
@@ -378,14 +380,7 @@ impl Run<'_> {
             }
         }
         for doing in doing.iter() {
-            let step = &self.steps[doing.step];
-            work.push(ItemChange {
-                address: &step.change.address,
-                spec: doing.spec(step),
-                observed: &doing.observed,
-                fields: &doing.fields,
-                original: doing.original.as_ref(),
-            });
+            work.push(doing.change(&self.steps[doing.step]));
         }
         let Some(kind) = work.first().map(|work| work.address.kind()) else {
             return;

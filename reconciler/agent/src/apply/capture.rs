@@ -8,7 +8,7 @@ use plumb_api::report::ErrorCode;
 use plumb_api::{Address, Digest, Observed, Spec};
 
 use super::{Doing, Run};
-use crate::book::{Original, Record};
+use crate::book::{Original, Originals, Record};
 use crate::error::{Result, fail};
 use crate::provider::{
     self, Effect, Inputs, Item, ObserveContext, has_inputs, inputs_after, kept_content,
@@ -80,7 +80,7 @@ impl Run<'_> {
             .collect()
     }
 
-    fn look_at(&self, items: &[Item<'_>]) -> Vec<Result<Observed>> {
+    pub(super) fn look_at(&self, items: &[Item<'_>]) -> Vec<Result<Observed>> {
         if items.is_empty() {
             return Vec::new();
         }
@@ -142,24 +142,9 @@ impl Run<'_> {
             }
         }
         if kept_content(&original).is_some() && overwrites(work) {
-            self.keep_bytes(&mut original, &path)?;
+            keep_content(self.sys, self.context.originals, address, &mut original)?;
         }
         Ok(original)
-    }
-
-    fn keep_bytes(&self, original: &mut Original, path: &str) -> Result<()> {
-        let Some((dir, leaf)) = self.sys.root().parent(path)? else {
-            return Ok(());
-        };
-        let Some(mut file) = dir.open(leaf)? else {
-            return Ok(());
-        };
-        let size = dir.look_at(&file, leaf)?.size;
-        let kept = self.context.originals.keep(&mut file, size, path)?;
-        if let Some(keeper) = provider::of(original.observed.kind()).give_back() {
-            keeper.set_content(&mut original.observed, kept);
-        }
-        Ok(())
     }
 
     /// Returns the records for the addresses in `plan.confirm`: resources that are as desired without a
@@ -255,7 +240,7 @@ fn overwrites(work: &Doing) -> bool {
 
 /// Returns the original of a resource: the observed state, the attributes of the file at its path, and the
 /// missing folders above that path.
-fn original(sys: &Sys, address: &Address, observed: Observed) -> Result<Original> {
+pub(super) fn original(sys: &Sys, address: &Address, observed: Observed) -> Result<Original> {
     let path = address.kind().path(address.name());
     let exists = observed.exists();
     let observed = match provider::of(address.kind()).give_back() {
@@ -275,4 +260,29 @@ fn original(sys: &Sys, address: &Address, observed: Observed) -> Result<Original
         made,
         attributes,
     })
+}
+
+/// Stores the content of the file at a resource's path, if the resource has one.
+pub(super) fn keep_content(
+    sys: &Sys,
+    originals: &Originals,
+    address: &Address,
+    original: &mut Original,
+) -> Result<()> {
+    let path = address.kind().path(address.name()).unwrap_or_default();
+    if kept_content(original).is_none() {
+        return Ok(());
+    }
+    let Some((dir, leaf)) = sys.root().parent(&path)? else {
+        return Ok(());
+    };
+    let Some(mut file) = dir.open(leaf)? else {
+        return Ok(());
+    };
+    let size = dir.look_at(&file, leaf)?.size;
+    let kept = originals.keep(&mut file, size, &path)?;
+    if let Some(keeper) = provider::of(original.observed.kind()).give_back() {
+        keeper.set_content(&mut original.observed, kept);
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod batch;
 mod capture;
+mod cut_off;
 mod moved;
 mod settle;
 mod space;
@@ -22,9 +23,10 @@ use crate::book::{
     self, Begin, Desired, Entry, Holder, Home, Journal, Ledger, NextGeneration, Original,
     Originals, Record,
 };
+use crate::dead_man;
 use crate::error::{Result, fail};
 use crate::observe::{known, summary, unknown};
-use crate::provider::{self, ApplyContext, Direction, Effect, RefusedField};
+use crate::provider::{self, ApplyContext, Direction, Effect, ItemChange, RefusedField};
 use crate::recover::{locked, roll_forward};
 use crate::sys::{Accounts, Sys};
 use crate::undesired::give_backs;
@@ -32,7 +34,7 @@ use crate::wire::Wire;
 
 /// Maximum time that a run waits for the host's lock. An earlier run that this one has superseded may hold
 /// the lock until its current change ends.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One change of the plan, with its spec and its outcome.
 struct Step<'a> {
@@ -59,9 +61,37 @@ struct Run<'a> {
     settling: Vec<Doing>,
     /// Total time that the run spent only waiting for changes to settle.
     waited: Duration,
+    phase: Phase,
+}
+
+/// The phase of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    /// All changes but these, which could cut the controller off.
+    Ordinary(BTreeSet<usize>),
+    /// Only these changes, under the dead-man timer.
+    CutOff(BTreeSet<usize>),
+}
+
+impl Phase {
+    /// True if the change at this place belongs to the phase.
+    fn allows(&self, place: usize) -> bool {
+        match self {
+            Self::Ordinary(guarded) => !guarded.contains(&place),
+            Self::CutOff(places) => places.contains(&place),
+        }
+    }
 }
 
 impl Step<'_> {
+    fn result(self) -> ChangeResult {
+        ChangeResult {
+            id: self.change.id,
+            address: self.change.address.clone(),
+            outcome: self.outcome.unwrap_or(Outcome::Stopped),
+        }
+    }
+
     /// Returns whether the step's spec is desired or restores the original.
     fn direction(&self) -> Direction {
         match self.digest {
@@ -96,6 +126,17 @@ impl Doing {
     fn spec<'b>(&'b self, step: &'b Step<'_>) -> &'b Spec {
         self.spare.as_ref().unwrap_or(&step.spec)
     }
+
+    /// Returns the change as the provider sees it.
+    fn change<'b>(&'b self, step: &'b Step<'_>) -> ItemChange<'b> {
+        ItemChange {
+            address: &step.change.address,
+            spec: self.spec(step),
+            observed: &self.observed,
+            fields: &self.fields,
+            original: self.original.as_ref(),
+        }
+    }
 }
 
 /// Carries out a plan and returns the report.
@@ -112,6 +153,7 @@ pub(crate) fn run(
     let Some(_lock) = home.lock("lock", PATIENCE)? else {
         return Err(locked());
     };
+    dead_man::refuse_armed(home)?;
     let mut loaded = book::load(sys, Some(home))?;
     book::refuse_lost(&loaded.state)?;
     roll_forward(sys, home, &mut loaded)?;
@@ -134,21 +176,15 @@ pub(crate) fn run(
         request.revision.clone(),
         temporary.clone(),
     );
-    let journal = if steps.is_empty() {
-        // Without changes, no journal is needed: the run only writes the ledger, in one step.
-        ledger.absorb(&Record::Begin(begin));
-        None
-    } else {
-        let opened = match Journal::begin(home, begin, room) {
-            Ok(opened) => opened,
-            Err(error) => {
-                next.release(home)?;
-                return Err(error);
-            }
-        };
-        ledger.absorb(&opened.1);
-        Some(opened.0)
+    let opened = match open_journal(home, begin, room, &steps) {
+        Ok(opened) => opened,
+        Err(error) => {
+            next.release(home)?;
+            return Err(error);
+        }
     };
+    let (journal, first) = opened;
+    ledger.absorb(&first);
     let context = ApplyContext {
         sys,
         home,
@@ -174,10 +210,15 @@ pub(crate) fn run(
         steps,
         settling: Vec::new(),
         waited: Duration::ZERO,
+        phase: Phase::Ordinary(BTreeSet::new()),
     };
+    run.phase = Phase::Ordinary(run.guarded());
     let driven = wire.alive(|| run.drive());
     let moved = wire.alive(|| run.note_moved(differing));
-    let stopped = driven.and(moved).err();
+    let (stopped, armed) = match driven {
+        Ok(armed) => (moved.err(), armed),
+        Err(error) => (Some(error), None),
+    };
     run.settle_ledger(stopped.as_ref());
     let Run {
         mut ledger,
@@ -191,22 +232,34 @@ pub(crate) fn run(
     if request.departure == Departure::Leaves && stopped.is_none() && ledger.resources.is_empty() {
         home.leave(sys)?;
     }
-    let results = steps
-        .into_iter()
-        .map(|step| ChangeResult {
-            id: step.change.id,
-            address: step.change.address.clone(),
-            outcome: step.outcome.unwrap_or(Outcome::Stopped),
-        })
-        .collect();
     Ok(Report {
         target: request.plan.target,
-        results,
+        results: steps.into_iter().map(Step::result).collect(),
         ledger: summary(&ledger, LedgerState::Sound, Some(&holder)),
         settling: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
         stopped,
+        unconfirmed: armed
+            .into_iter()
+            .flat_map(|armed| armed.pre_images)
+            .map(|pre_image| pre_image.address)
+            .collect(),
         warnings: context.warnings,
     })
+}
+
+/// Opens the journal of a run, and returns its first record. Without changes, no journal is needed: the run only
+/// writes the ledger, in one step.
+fn open_journal(
+    home: &Home,
+    begin: Begin,
+    room: u64,
+    steps: &[Step<'_>],
+) -> Result<(Option<Journal>, Record)> {
+    if steps.is_empty() {
+        return Ok((None, Record::Begin(begin)));
+    }
+    let (journal, first) = Journal::begin(home, begin, room)?;
+    Ok((Some(journal), first))
 }
 
 /// Rejects a request whose lineage doesn't name the revision that the host applied last, so that a host never

@@ -13,7 +13,7 @@ mod store;
 pub(crate) use desired::Desired;
 pub(crate) use entry::{CreationStep, Entry, Moment, Owner, Owners};
 pub(crate) use holder::Holder;
-pub(crate) use home::{Durable, Home, PATH, Sealed, seal, unseal, write_whole};
+pub(crate) use home::{Durable, Home, PATH, Sealed, put, seal, unseal, write_whole};
 pub(crate) use journal::Journal;
 pub(crate) use ledger::Ledger;
 pub(crate) use original::{Original, Originals, RESERVE};

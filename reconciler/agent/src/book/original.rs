@@ -42,8 +42,17 @@ pub(crate) struct Originals {
 
 impl Originals {
     pub(crate) fn open(home: &Home) -> Result<Self> {
+        Self::open_in(home, FOLDER)
+    }
+
+    /// Opens the folder with the contents of the dead-man timer's pre-images.
+    pub(crate) fn open_pre_images(home: &Home) -> Result<Self> {
+        Self::open_in(home, "preimages")
+    }
+
+    fn open_in(home: &Home, folder: &str) -> Result<Self> {
         Ok(Self {
-            dir: home.folder(FOLDER)?,
+            dir: home.folder(folder)?,
         })
     }
 

@@ -7,8 +7,8 @@ use plumb_api::{Observed, Spec};
 use super::faults::Faults;
 use super::members::{self, Difference, Memberships, Unknown};
 use super::{
-    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
-    each, wrong_type,
+    Account, ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider,
+    Sandbox, each, wrong_type,
 };
 use super::{identity, passwd};
 use crate::error::Result;
@@ -133,6 +133,10 @@ impl GiveBack for Groups {
             membership,
             ..GroupSpec::default()
         })
+    }
+
+    fn account(&self, name: &str) -> Option<Account> {
+        Some(Account::Group(name.to_owned()))
     }
 
     fn describe(&self, original: &Observed) -> Option<String> {

@@ -194,7 +194,7 @@ fn edit(
     let locks = if cx.sys.is_sandbox() {
         None
     } else {
-        Some(Locks::take(cx)?)
+        Some(Locks::take(cx, &["group.lock", "gshadow.lock"])?)
     };
     let mut before: Vec<String> = Vec::new();
     let text = cx.sys.text("/etc/group").unwrap_or_default();
@@ -258,14 +258,15 @@ fn write_members(
 }
 
 /// The locks that the shadow tools take before they change accounts.
-struct Locks {
+pub(super) struct Locks {
     _all: std::os::fd::OwnedFd,
     dir: Dir,
     taken: Vec<&'static str>,
 }
 
 impl Locks {
-    fn take(cx: &ApplyContext<'_>) -> Result<Self> {
+    /// Takes the lock on all accounts, and then these lock files in `/etc`.
+    pub(super) fn take(cx: &ApplyContext<'_>, names: &[&'static str]) -> Result<Self> {
         let (dir, leaf, _) = cx.sys.root().make_parent("/etc/.pwd.lock")?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let all = openat(dir.fd(), leaf, flags, Mode::from_raw_mode(0o600))
@@ -276,7 +277,7 @@ impl Locks {
             dir,
             taken: Vec::new(),
         };
-        for name in ["group.lock", "gshadow.lock"] {
+        for name in names.iter().copied() {
             patiently(|| locks.mark(name))?;
             locks.taken.push(name);
         }

@@ -3,6 +3,7 @@
 //! The parts of a type that don't need a host (path, unit, order, couplings) are in its `Resource` in
 //! `plumb-api`. The match in [`of`] is exhaustive, so that a new type doesn't compile without a provider.
 
+mod account_lines;
 mod aliases;
 mod apt;
 mod apt_cache;
@@ -43,7 +44,7 @@ mod settling;
 mod start;
 mod sysctl;
 mod sysctl_files;
-mod systemd;
+pub(crate) mod systemd;
 mod tree;
 mod unit;
 mod unit_state;
@@ -56,12 +57,15 @@ use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{ArchiveSpec, Content, GitSpec};
 use plumb_api::{Address, Kind, Observed, Spec};
 
+pub(crate) use account_lines::{Account, AccountLines};
 pub(crate) use apt::transactions;
 pub(crate) use at_path::missing_parents;
 pub(crate) use context::{ApplyContext, Item, ItemChange, ObserveContext};
 pub(crate) use faults::{RefusedField, is_refused, of_refused};
 pub(crate) use identity::{Identities, Identity};
 pub(crate) use inputs::{Inputs, has_inputs, inputs_after};
+pub(crate) use service::{Reaction, react};
+pub(crate) use service_links::{put_link, remove_link};
 pub(crate) use settling::{Poll, Settling, SettlingItem};
 
 use crate::book::{CreationStep, Ledger, Original};
@@ -239,8 +243,9 @@ pub(crate) trait Provider: Sync {
     /// Applies all changes. Returns one result per change, in the order of the changes.
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>>;
 
-    /// Runs the closing step that a batch with changes of this type needs once, such as reloading systemd.
-    fn settle(&self, _context: &mut ApplyContext<'_>) -> Result<()> {
+    /// Runs the closing step that a batch with these changes needs once, such as reloading systemd. Without
+    /// changes, those that were put back aren't known.
+    fn settle(&self, _cx: &mut ApplyContext<'_>, _made: &[ItemChange<'_>]) -> Result<()> {
         Ok(())
     }
 
@@ -271,6 +276,14 @@ pub(crate) trait GiveBack {
         None
     }
 
+    /// Returns the spec that an observation fulfils, for a manifest. Returns `None` if the resource doesn't
+    /// exist.
+    fn adopt_spec(&self, observed: &Observed) -> Option<Spec> {
+        self.describe(observed)?;
+        let spec = self.restore_spec(observed, None);
+        (!spec.wants_absent()).then_some(spec)
+    }
+
     /// Adapts the differences from the spec that restores an original, for a thing that stays on the host
     /// although nothing desires it any more. A difference that is always there tells so in the plan; its
     /// change has the effect [`Effect::Left`].
@@ -286,6 +299,12 @@ pub(crate) trait GiveBack {
 
     /// Replaces the content in an original by the content that was stored.
     fn set_content(&self, _original: &mut Observed, _kept: Content) {}
+
+    /// Returns the account whose lines the dead-man timer puts back, if the resource is one. Observations of
+    /// accounts lack fields, such as password hashes.
+    fn account(&self, _name: &str) -> Option<Account> {
+        None
+    }
 
     /// Removes temporary state from an observation, such as a pending reload, before it is stored as an
     /// original.

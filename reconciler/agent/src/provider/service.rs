@@ -4,6 +4,7 @@ use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{RunState, ServiceObserved, ServiceSpec, ServiceState, Stale, UnitSpec};
 use plumb_api::{Observed, Spec};
+use serde::{Deserialize, Serialize};
 
 use super::systemd::Shown;
 use super::unit_state::{check_install, check_known, read};
@@ -345,6 +346,35 @@ fn restart(sys: &Sys, unit: &str) -> Result<()> {
         job(sys, "start", &triggered)?;
     }
     Ok(())
+}
+
+/// The way in which a unit takes over its changed configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Reaction {
+    Restart,
+    Reload,
+}
+
+/// Makes a unit that runs take over its configuration. `observed` is an observation of the service `name`.
+pub(crate) fn react(
+    sys: &Sys,
+    name: &str,
+    observed: &ServiceObserved,
+    reaction: Reaction,
+) -> Result<()> {
+    let unit = observed.unit(name);
+    let runs = systemd::show(sys, std::slice::from_ref(&unit))?;
+    let is_down = |shown: &systemd::Shown| {
+        shown.is("ActiveState", "inactive") || shown.is("ActiveState", "deactivating")
+    };
+    if runs.get(&unit).is_none_or(is_down) {
+        return Ok(());
+    }
+    match reaction {
+        Reaction::Restart => restart(sys, &unit),
+        Reaction::Reload => job(sys, "reload-or-restart", &unit),
+    }
 }
 
 fn control(sys: &Sys, verb: &str, unit: &str) -> Result<()> {

@@ -84,7 +84,7 @@ fn install_links(text: &str) -> Vec<String> {
 }
 
 /// Creates a link, replacing an existing link.
-pub(super) fn put_link(sys: &Sys, path: &str, target: &str) -> Result<()> {
+pub(crate) fn put_link(sys: &Sys, path: &str, target: &str) -> Result<()> {
     let (dir, leaf, _) = sys.root().make_parent(path)?;
     match dir.look(leaf)? {
         Some(found) if found.kind != FileKind::Link => {
@@ -100,7 +100,7 @@ pub(super) fn put_link(sys: &Sys, path: &str, target: &str) -> Result<()> {
 }
 
 /// Removes a link, if there is one.
-pub(super) fn remove_link(sys: &Sys, path: &str) -> Result<()> {
+pub(crate) fn remove_link(sys: &Sys, path: &str) -> Result<()> {
     match sys.root().parent(path)? {
         Some((dir, leaf)) if dir.target(leaf)?.is_some() => {
             dir.unlink(leaf)?;

@@ -293,6 +293,17 @@ impl GiveBack for Sysctls {
         })
     }
 
+    /// A manifest sets the running value, whether or not a file keeps it today.
+    fn adopt_spec(&self, observed: &Observed) -> Option<Spec> {
+        let Observed::Sysctl(found) = observed else {
+            return None;
+        };
+        Some(Spec::Sysctl(SysctlSpec {
+            value: Some(found.running.clone().or(found.persisted.clone())?),
+            ..SysctlSpec::default()
+        }))
+    }
+
     /// Removes only the file of this spelling. The running value belongs to the resource with the other
     /// spelling.
     fn surrender_spec(&self) -> Option<Spec> {

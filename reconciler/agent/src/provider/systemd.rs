@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
 
-use super::{aliases, bus};
+use super::aliases;
+use super::bus::{self, Value};
 use crate::error::{Result, fail};
 use crate::sys::{Output, Program, Sys};
 
@@ -81,7 +82,7 @@ fn parse(units: &[String], text: &str) -> Snapshot {
 }
 
 /// True for a template such as `getty@.service`. A template has no state, and querying it is an error.
-fn is_template(unit: &str) -> bool {
+pub(crate) fn is_template(unit: &str) -> bool {
     unit.contains("@.")
 }
 
@@ -165,6 +166,22 @@ fn ask(units: &[String]) -> Option<Snapshot> {
         .values()
         .all(|shown| !shown.get("LoadState").is_empty())
         .then_some(snapshot)
+}
+
+/// True if systemd has loaded a unit from the file at this path, and the file hasn't changed since. False if
+/// systemd can't be queried over its socket.
+pub(crate) fn has_read(unit: &str, path: &str) -> bool {
+    let object = bus::unit_path(unit);
+    let question = |property| bus::Question {
+        path: &object,
+        interface: UNIT_INTERFACE,
+        property,
+    };
+    let answers = bus::ask(&[question("FragmentPath"), question("NeedDaemonReload")]);
+    matches!(
+        answers.as_deref(),
+        Some([Some(Value::Text(file)), Some(Value::Flag(false))]) if file == path
+    )
 }
 
 /// Returns the words in a property of `unit`, such as the units in `TriggeredBy`. Returns none if systemd

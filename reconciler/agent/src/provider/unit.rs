@@ -89,8 +89,14 @@ impl Provider for Units {
         each(cx, work, one)
     }
 
-    fn settle(&self, cx: &mut ApplyContext<'_>) -> Result<()> {
-        if cx.sys.is_sandbox() {
+    /// Reloads systemd, unless it reads each of the files only now because all of them are new. A reload takes
+    /// long on a small machine, and enabling a unit reloads systemd too.
+    fn settle(&self, cx: &mut ApplyContext<'_>, made: &[ItemChange<'_>]) -> Result<()> {
+        let is_read = |change: &ItemChange<'_>| {
+            let name = change.address.name();
+            creates_unit(change) && systemd::has_read(name, &UnitSpec::path_in_folder(name))
+        };
+        if cx.sys.is_sandbox() || !made.is_empty() && made.iter().all(is_read) {
             return Ok(());
         }
         systemd::reload(cx.sys)
@@ -168,6 +174,19 @@ impl GiveBack for Units {
 /// True if a change writes the unit file. Otherwise it only reloads systemd.
 fn writes(change: &ItemChange<'_>) -> bool {
     change.changes("state") || change.changes("content")
+}
+
+/// True if a change creates the file of a unit that can be loaded, so not a drop-in or a template.
+fn creates_unit(change: &ItemChange<'_>) -> bool {
+    let (Spec::Unit(spec), Observed::Unit(observed)) = (change.spec, change.observed) else {
+        return false;
+    };
+    let name = change.address.name();
+    spec.state == Presence::Present
+        && spec.mask.is_absent()
+        && observed.file_type == FileType::Absent
+        && !name.contains('/')
+        && !systemd::is_template(name)
 }
 
 /// Returns whether the unit file's path is a mask, and who created it: Plumb, according to the ledger's entry

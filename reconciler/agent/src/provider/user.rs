@@ -10,7 +10,7 @@ use super::at_path::ROOT;
 use super::faults::Faults;
 use super::members::{self, Difference, Memberships};
 use super::{
-    ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider,
+    Account, ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider,
     RefusedField, Sandbox, each, wrong_type,
 };
 use super::{home_directory, identity, passwd};
@@ -202,6 +202,10 @@ impl GiveBack for Users {
             comment: managed.comment.as_ref().and(everything.comment),
             ..everything
         })
+    }
+
+    fn account(&self, name: &str) -> Option<Account> {
+        Some(Account::User(name.to_owned()))
     }
 
     fn describe(&self, original: &Observed) -> Option<String> {

@@ -123,6 +123,13 @@ pub(crate) fn boot_id() -> String {
         .to_owned()
 }
 
+/// Returns the time since the boot in microseconds. Unlike the monotonic clock, it also counts suspended time.
+pub(crate) fn boottime_micros() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000
+        + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}
+
 /// Returns the current value of the kernel's monotonic clock in microseconds, as in systemd's
 /// `…TimestampMonotonic` properties.
 pub(crate) fn monotonic_micros() -> u64 {

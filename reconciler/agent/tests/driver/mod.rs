@@ -79,6 +79,7 @@ pub struct Driver {
     pub fence: Fence,
     pub revision: u32,
     pub departure: Departure,
+    pub dead_man: Option<frame::DeadMan>,
     pub progress: Vec<frame::Progress>,
 }
 
@@ -123,6 +124,7 @@ impl Driver {
             fence: fence(),
             revision: 1,
             departure: Departure::Stays,
+            dead_man: None,
             progress: Vec::new(),
         }
     }
@@ -161,6 +163,7 @@ impl Driver {
             },
             purpose,
             reveal: Reveal::WorldReadable,
+            attendance: frame::Attendance::Unattended,
         });
         match self.ask(&request) {
             Response::Observed(report) => Ok(*report),
@@ -201,6 +204,7 @@ impl Driver {
             revision: RevisionMark(format!("r{}", self.revision)),
             lineage,
             departure: self.departure,
+            dead_man: self.dead_man.clone(),
         });
         self.send(&request);
     }

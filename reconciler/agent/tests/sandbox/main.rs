@@ -11,6 +11,7 @@
 mod driver;
 
 mod accounts;
+mod dead_man;
 mod formats;
 mod identity;
 mod keeping;

@@ -207,6 +207,7 @@ fn a_delta_needs_its_base() {
             delta: delta.clone(),
             purpose: Purpose::Drive,
             reveal: Reveal::Nothing,
+            attendance: plumb_api::frame::Attendance::Unattended,
         });
         driver.ask(&request)
     };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::dead_man::{Attendance, Confirm, DeadMan};
 use crate::digest::Digest;
 use crate::name::{Address, ControllerId, Epoch, FleetName, HostName};
 use crate::plan::{FieldChange, Plan};
@@ -60,8 +61,12 @@ pub enum Request {
     Observe(Observe),
     /// Carry out a plan. The controller first sends the file contents that the plan needs, as blobs.
     Apply(Apply),
+    /// Confirm changes that could have cut the controller off.
+    Confirm(Confirm),
     /// Return the machine's facts.
     Facts,
+    /// Return resources as they are on the host, as specs.
+    Adopt(Adopt),
 }
 
 /// An agent's answer.
@@ -77,8 +82,12 @@ pub enum Response {
     Progress(Progress),
     /// The answer to [`Request::Apply`].
     Report(Report),
+    /// The answer to [`Request::Confirm`]: the changes stay.
+    Confirmed,
     /// The answer to [`Request::Facts`].
     Facts(Facts),
+    /// The answer to [`Request::Adopt`].
+    Adopted(Vec<Adopted>),
     /// The answer to any request that failed.
     Error(AgentError),
 }
@@ -103,6 +112,9 @@ pub struct Observe {
     /// Says which file contents the report may include.
     #[serde(default)]
     pub reveal: Reveal,
+    /// Says whether a person requested the run.
+    #[serde(default)]
+    pub attendance: Attendance,
 }
 
 /// The purpose of an observation.
@@ -235,6 +247,55 @@ pub enum DifferenceState {
     Unobservable(AgentError),
 }
 
+/// Requests the specs that describe resources as they are on the host. The agent writes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopt {
+    /// The sender.
+    pub fence: Fence,
+    /// The resources to describe.
+    pub scope: AdoptScope,
+}
+
+/// The resources that an [`Adopt`] request is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AdoptScope {
+    /// These resources.
+    Named(Vec<Address>),
+    /// Everything that deviates from what the distribution installs and that isn't in the ledger.
+    Deviations,
+}
+
+/// A resource as it is on the host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adopted {
+    /// The resource.
+    pub address: Address,
+    /// What the host has.
+    pub outcome: AdoptOutcome,
+}
+
+/// What a host has of a resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AdoptOutcome {
+    /// The resource exists.
+    Found {
+        /// The spec that it fulfils as it is.
+        spec: Box<Spec>,
+        /// The text of its content, under the rule of [`Reveal::WorldReadable`]. `None` if the content may
+        /// not be shown, or if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+    },
+    /// The resource doesn't exist.
+    Missing,
+    /// The resource can't be described.
+    Failed(AgentError),
+}
+
 /// Requests that the agent carries out a plan on the state that it observed in this session.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -250,6 +311,10 @@ pub struct Apply {
     /// Says whether the host stays in the fleet after the plan.
     #[serde(default)]
     pub departure: Departure,
+    /// The dead-man timer for changes that could cut the controller off. `None` if no change could, such as on
+    /// the controller's own machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_man: Option<DeadMan>,
 }
 
 /// Says whether a host stays in its fleet after a plan.
@@ -320,6 +385,9 @@ pub struct Report {
     /// The error that stopped the run before its end, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<AgentError>,
+    /// Changed resources that the host puts back unless the controller confirms them over a new connection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unconfirmed: Vec<Address>,
     /// Problems of the host that made no change fail, each as a phrase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::host::HostSpec;
+use crate::period::Period;
 
 /// The spec of `fleet.yaml`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -23,6 +24,30 @@ pub struct FleetSpec {
     /// The rules for what the repository may contain.
     #[serde(default)]
     pub policies: Policies,
+    /// The dead-man timer of changes that could cut the controller off.
+    #[serde(default)]
+    pub dead_man: DeadManTimer,
+}
+
+/// The dead-man timer of changes that could cut the controller off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeadManTimer {
+    /// Time within which the controller must connect again. Otherwise the host puts the changes back.
+    #[serde(default = "two_minutes")]
+    pub confirm: Period,
+}
+
+impl Default for DeadManTimer {
+    fn default() -> Self {
+        Self {
+            confirm: two_minutes(),
+        }
+    }
+}
+
+fn two_minutes() -> Period {
+    Period::minutes(2)
 }
 
 /// An Alertmanager: an endpoint of a host, or an address.

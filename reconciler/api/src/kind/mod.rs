@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use fleet::{AlertmanagerRef, ClearTextSecrets, FleetSpec, Halt, Policies, Rollout};
+pub use fleet::{
+    AlertmanagerRef, ClearTextSecrets, DeadManTimer, FleetSpec, Halt, Policies, Rollout,
+};
 pub use host::{
     Arch, Assign, Connect, DriftMode, DriftSpec, Existing, HostSpec, HostState, MemberSpec, Os,
     OsFamily, SuspendSpec,

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::field::{Content, Manage, Principal};
+use super::login::Logins;
 use crate::name::Address;
 use crate::plan::{Certainty, Consequence, FieldChange};
 
@@ -72,6 +73,12 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// True if the connection to the host depends on the resource (sshd, sudo, Plumb itself). Such resources
     /// are changed last.
     fn lifeline(_name: &str) -> bool {
+        false
+    }
+
+    /// True if a wrong change of the resource could keep the controller from logging in and becoming root. Such
+    /// changes are made under the dead-man timer, and the host can put them back.
+    fn cuts_off(_name: &str, _logins: &Logins) -> bool {
         false
     }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Mode, Presence, Principal};
 use super::{
-    Dependency, LIFELINE_PATHS, Owners, Resource, check_path, differs, lies_in, parents, principals,
+    Dependency, LIFELINE_PATHS, Logins, Owners, Resource, check_path, differs, lies_in, parents,
+    principals,
 };
 use crate::name::Address;
 use crate::plan::FieldChange;
@@ -127,6 +128,10 @@ impl Resource for DirectorySpec {
 
     fn lifeline(name: &str) -> bool {
         lies_in(name, LIFELINE_PATHS)
+    }
+
+    fn cuts_off(name: &str, logins: &Logins) -> bool {
+        lies_in(name, LIFELINE_PATHS) || logins.need(name)
     }
 
     fn wants_absent(&self) -> bool {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
 use super::{
-    Dependency, LIFELINE_PATHS, Owners, PackageSpec, Problem, Resource, UnitSpec, check_path,
-    differs, lies_in, parents, principals,
+    Dependency, LIFELINE_PATHS, Logins, Owners, PackageSpec, Problem, Resource, UnitSpec,
+    check_path, differs, lies_in, parents, principals,
 };
 use crate::name::Address;
 use crate::plan::FieldChange;
@@ -260,6 +260,10 @@ impl Resource for FileSpec {
 
     fn lifeline(name: &str) -> bool {
         lies_in(name, LIFELINE_PATHS)
+    }
+
+    fn cuts_off(name: &str, logins: &Logins) -> bool {
+        lies_in(name, LIFELINE_PATHS) || logins.need(name)
     }
 
     fn wants_absent(&self) -> bool {

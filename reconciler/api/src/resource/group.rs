@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{Manage, Membership, Presence, is_account_name};
 use super::user::members_differ;
-use super::{Dependency, Kind, Problem, Resource, Strength, differs};
+use super::{Dependency, Kind, Logins, Problem, Resource, Strength, differs};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 
@@ -66,6 +66,10 @@ user:
     const SETS: &'static [&'static str] = &["after", "members"];
 
     const RANK: u8 = 10;
+
+    fn cuts_off(name: &str, logins: &Logins) -> bool {
+        logins.groups.contains(name)
+    }
 
     fn check_name(name: &str) -> Result<(), String> {
         if is_account_name(name) {

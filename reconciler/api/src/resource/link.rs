@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{FileType, Manage, Presence};
 use super::{
-    Dependency, LIFELINE_PATHS, Problem, Resource, UnitSpec, check_path, differs, lies_in, parents,
+    Dependency, LIFELINE_PATHS, Logins, Problem, Resource, UnitSpec, check_path, differs, lies_in,
+    parents,
 };
 use crate::name::Address;
 use crate::plan::FieldChange;
@@ -127,6 +128,10 @@ impl Resource for LinkSpec {
 
     fn lifeline(name: &str) -> bool {
         lies_in(name, LIFELINE_PATHS)
+    }
+
+    fn cuts_off(name: &str, logins: &Logins) -> bool {
+        lies_in(name, LIFELINE_PATHS) || logins.need(name)
     }
 
     fn wants_absent(&self) -> bool {

@@ -37,6 +37,7 @@ mod keypair;
 mod known_hosts;
 mod link;
 mod locale;
+mod login;
 mod package;
 mod program;
 mod prometheus;
@@ -95,6 +96,7 @@ pub use keypair::{KeyType, KeypairObserved, KeypairSpec};
 pub use known_hosts::KnownHostsSpec;
 pub use link::{LinkObserved, LinkSpec};
 pub use locale::LocaleSpec;
+pub use login::Logins;
 pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use prometheus::PrometheusSpec;
 pub use repository::{Pin, RepositorySpec};
@@ -297,8 +299,12 @@ const LIFELINE_PATHS: &[&str] = &[
     "/etc/sudoers",
     "/etc/sudoers.d",
     "/etc/plumb",
-    "/etc/pam.d/sshd",
-    "/etc/pam.d/sudo",
+    "/etc/pam.d",
+    "/etc/security",
+    "/etc/nsswitch.conf",
+    "/etc/hosts.allow",
+    "/etc/hosts.deny",
+    "/etc/nftables.conf",
 ];
 
 /// Adds the change of a field if the spec names it and the host has another value.

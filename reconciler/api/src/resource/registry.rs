@@ -102,6 +102,12 @@ macro_rules! resources {
                 match self { $(Kind::$variant => $spec::lifeline(name),)* }
             }
 
+            /// True if a wrong change of the resource could keep the controller from logging in and becoming
+            /// root.
+            pub fn cuts_off(self, name: &str, logins: &Logins) -> bool {
+                match self { $(Kind::$variant => $spec::cuts_off(name, logins),)* }
+            }
+
             /// Returns the JSON schema of this type's spec, with all types inlined.
             #[cfg(feature = "schema")]
             pub fn schema(self) -> schemars::Schema {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::field::Manage;
 use super::unit::{UnitSpec, is_unit_name, keys_read_by};
-use super::{Claim, Dependency, Problem, Resource, Strength, Trigger, differs};
+use super::{Claim, Dependency, Logins, Problem, Resource, Strength, Trigger, differs};
 use crate::name::Address;
 use crate::period::Period;
 use crate::plan::{Consequence, FieldChange};
@@ -412,6 +412,11 @@ file:
     fn lifeline(name: &str) -> bool {
         let stem = name.split(['.', '@']).next().unwrap_or(name);
         matches!(stem, "ssh" | "sshd" | "plumb" | "plumb-controller")
+    }
+
+    fn cuts_off(name: &str, _logins: &Logins) -> bool {
+        let stem = name.split(['.', '@']).next().unwrap_or(name);
+        matches!(stem, "ssh" | "sshd" | "nftables")
     }
 
     fn unit(&self, name: &str) -> Option<String> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field::{Content, FileType, Manage, Presence};
-use super::{Kind, Problem, Resource, ServiceSpec, differs};
+use super::{Kind, Logins, Problem, Resource, ServiceSpec, differs};
 use crate::name::Address;
 use crate::plan::FieldChange;
 
@@ -306,6 +306,10 @@ impl Resource for UnitSpec {
     fn lifeline(name: &str) -> bool {
         let unit = unit_of(name);
         unit == "service" || Kind::Service.is_lifeline(ServiceSpec::name_of(unit))
+    }
+
+    fn cuts_off(name: &str, logins: &Logins) -> bool {
+        Kind::Service.cuts_off(ServiceSpec::name_of(unit_of(name)), logins)
     }
 
     fn wants_absent(&self) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::field::{Manage, Membership, Presence, Principal, is_account_name};
-use super::{Dependency, Kind, Problem, Resource, Strength, differs};
+use super::{Dependency, Kind, Logins, Problem, Resource, Strength, differs};
 use crate::name::Address;
 use crate::plan::{Consequence, FieldChange};
 
@@ -125,6 +125,10 @@ impl Resource for UserSpec {
     const UNSUPPORTED: &'static [&'static str] = &["password", "moveHome"];
 
     const RANK: u8 = 20;
+
+    fn cuts_off(name: &str, logins: &Logins) -> bool {
+        logins.users.contains(name)
+    }
 
     fn check_name(name: &str) -> Result<(), String> {
         if is_account_name(name) {

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use plumb_api::frame::{
-    Apply, Departure, Difference, DifferenceState, Facts, LedgerState, LedgerSummary, Lineage,
-    Observe, ObserveReport, Progress, Purpose, Report, RevisionMark, TakeOver,
+    Adopt, Adopted, Apply, Attendance, Confirm, Departure, Difference, DifferenceState, Facts,
+    LedgerState, LedgerSummary, Lineage, Nonce, Observe, ObserveReport, Progress, Purpose, Report,
+    RevisionMark, TakeOver,
 };
+use plumb_api::plan::Change;
 use plumb_api::report::{AgentError, ChangeResult, ErrorCode, Outcome};
-use plumb_api::resource::{Content, FileObserved, FileType};
+use plumb_api::resource::{Content, FileObserved, FileType, Logins};
 use plumb_api::{Address, ControllerId, Digest, Epoch, HostName, Observed, Spec};
-use plumb_core::ports::{HostError, HostTarget, Hosts, Observation, Session};
+use plumb_core::ports::{
+    Connecting, HostError, HostTarget, Hosts, Observation, Session, SudoRefusal,
+};
 
 /// What a host does next instead of what it should.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +39,8 @@ pub(super) struct Mood {
     pub(super) unheard: bool,
     /// It waits for something.
     pub(super) waits: Option<String>,
+    /// Nobody can log in to it after a change that could cut the controller off.
+    pub(super) cuts_off: bool,
     /// How long an apply takes.
     pub(super) slow: Duration,
 }
@@ -56,8 +62,22 @@ pub(super) struct Host {
     pub(super) applies: usize,
     pub(super) looks: usize,
     pub(super) rolled_back: usize,
+    /// The change that waits for its confirmation.
+    pub(super) armed: Option<ArmedChange>,
+    /// The nonce, the addresses and the digests of the changes that it put back.
+    pub(super) reverted: Option<(Nonce, BTreeMap<Address, Spec>)>,
     /// True if its agent removed its folder.
     pub(super) left: bool,
+}
+
+/// A change that waits for its confirmation.
+#[derive(Debug)]
+pub(super) struct ArmedChange {
+    nonce: Nonce,
+    until: tokio::time::Instant,
+    has: BTreeMap<Address, Vec<u8>>,
+    ledger: BTreeMap<Address, Spec>,
+    changed: BTreeMap<Address, Spec>,
 }
 
 /// All hosts.
@@ -122,9 +142,18 @@ impl Hosts for Machines {
     ) -> BoxFuture<'a, Result<Box<dyn Session>, HostError>> {
         let host = self.host(target.name.as_str());
         let mood = host.lock().unwrap().mood.clone();
+        let is_armed = host.lock().unwrap().expire();
         let name = target.name.clone();
         Box::pin(async move {
             assert!(!mood.panics, "this run crashes, as the story wants");
+            if mood.cuts_off && is_armed {
+                return Err(HostError::SudoDenied {
+                    host: name,
+                    user: "deploy".to_owned(),
+                    cause: SudoRefusal::NotAllowed,
+                    reason: "deploy is not in the sudoers file".to_owned(),
+                });
+            }
             if mood.off {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 return Err(HostError::Unreachable {
@@ -147,6 +176,10 @@ impl Hosts for Machines {
             });
             Ok(session)
         })
+    }
+
+    fn connect_anew<'a>(&'a self, target: &'a HostTarget) -> Connecting<'a> {
+        self.connect(target)
     }
 }
 
@@ -206,6 +239,36 @@ impl Host {
         Ok(())
     }
 
+    /// Puts the change back whose time is over. Returns true if one still waits for its confirmation.
+    fn expire(&mut self) -> bool {
+        let over = |armed: &ArmedChange| armed.until <= tokio::time::Instant::now();
+        if self.armed.as_ref().is_some_and(over)
+            && let Some(armed) = self.armed.take()
+        {
+            (self.has, self.ledger) = (armed.has, armed.ledger);
+            self.confirmed = None;
+            self.sequence += 1;
+            self.reverted = Some((armed.nonce, armed.changed));
+        }
+        self.armed.is_some()
+    }
+
+    fn confirm(&mut self, request: &Confirm) -> Result<(), AgentError> {
+        self.claim(&request.fence)?;
+        let reverted = |(nonce, _): &(Nonce, _)| *nonce == request.nonce;
+        if self.reverted.as_ref().is_some_and(reverted) {
+            return Err(AgentError::new(ErrorCode::Reverted, "put back by the host"));
+        }
+        self.armed = None;
+        Ok(())
+    }
+
+    fn refusal(&self, request: &Observe, address: &Address, spec: &Spec) -> Option<AgentError> {
+        let (_, changed) = self.reverted.as_ref()?;
+        (request.attendance == Attendance::Unattended && changed.get(address) == Some(spec))
+            .then(|| AgentError::new(ErrorCode::Reverted, "put back by the host"))
+    }
+
     fn observe(&mut self, request: &Observe) -> Result<Option<ObserveReport>, AgentError> {
         self.exchanges += 1;
         if request.purpose == Purpose::Drive {
@@ -259,7 +322,7 @@ impl Host {
                 read_back: plumb_api::read_back::ReadBacks::default(),
                 original: None,
                 losses: Vec::new(),
-                refusal: None,
+                refusal: self.refusal(request, address, spec),
                 text: None,
             });
         }
@@ -306,6 +369,7 @@ impl Host {
                 other => panic!("a host isn't led back: it ran {newest:?}, and is shown {other:?}"),
             }
         }
+        let (has, ledger) = (self.has.clone(), self.ledger.clone());
         let (digest, state) = self.held.clone().expect("observed before it is changed");
         assert_eq!(digest, request.plan.target);
         let mut results = Vec::new();
@@ -347,12 +411,34 @@ impl Host {
         if !failed {
             self.confirmed = Some(digest);
         }
+        let guarded = |change: &&Change| {
+            let address = &change.address;
+            address.kind().cuts_off(address.name(), &Logins::default())
+        };
+        let changes = request.plan.changes.iter().filter(guarded);
+        let risky: BTreeMap<Address, Spec> = changes
+            .filter_map(|change| {
+                Some((change.address.clone(), state.get(&change.address)?.clone()))
+            })
+            .collect();
+        let unconfirmed = risky.keys().cloned().collect();
+        if let Some(dead_man) = request.dead_man.as_ref().filter(|_| !risky.is_empty()) {
+            let confirm = Duration::from_secs(dead_man.confirm.into());
+            self.armed = Some(ArmedChange {
+                nonce: dead_man.nonce.clone(),
+                until: tokio::time::Instant::now() + confirm,
+                has,
+                ledger,
+                changed: risky,
+            });
+        }
         let report = Report {
             target: digest,
             results,
             ledger: self.summary(),
             settling: 0,
             stopped: None,
+            unconfirmed,
             warnings: Vec::new(),
         };
         if request.departure == Departure::Leaves && self.ledger.is_empty() {
@@ -415,7 +501,19 @@ impl Session for Talk {
         })
     }
 
+    fn confirm(&mut self, request: Confirm) -> BoxFuture<'_, Result<(), HostError>> {
+        let result = self.host.lock().unwrap().confirm(&request);
+        let name = self.name.clone();
+        Box::pin(std::future::ready(
+            result.map_err(|error| HostError::Agent { host: name, error }),
+        ))
+    }
+
     fn facts(&mut self) -> BoxFuture<'_, Result<Facts, HostError>> {
         Box::pin(std::future::ready(Ok(Facts::default())))
+    }
+
+    fn adopt(&mut self, _request: Adopt) -> BoxFuture<'_, Result<Vec<Adopted>, HostError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }

@@ -1,5 +1,6 @@
 //! Stories: a controller with fake ports and time that is told.
 
+mod dead_man;
 mod drift;
 mod fixture;
 mod give_back;

@@ -131,6 +131,7 @@ fn revision(number: usize, hosts: usize) -> Arc<FleetRevision> {
         contents: Contents::default(),
         alertmanagers: Vec::new(),
         halt_failures: 1,
+        confirm_within: Duration::from_mins(2),
         diagnostics: Vec::new(),
     };
     let commit = format!("{:040x}", number + 1);

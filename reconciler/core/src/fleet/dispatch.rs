@@ -227,6 +227,7 @@ impl Step<'_> {
                 epoch: state.identity.epoch,
                 take_over: state.settings.take_over,
             },
+            confirm_within: state.head.as_ref()?.confirm_within(),
             let_go: host.let_go.iter().cloned().collect(),
             rollbacks: state.source.record.rollbacks.clone(),
             intent,

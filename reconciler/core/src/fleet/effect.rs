@@ -161,6 +161,8 @@ pub struct StartRun {
     pub fence: Fence,
     /// The accepted signed rollbacks.
     pub rollbacks: Vec<RollbackRecord>,
+    /// Time within which a new connection must confirm changes that could cut the controller off.
+    pub confirm_within: Duration,
     /// Resources to drop from the host's ledger without changing them, unless they are desired.
     pub let_go: Vec<Address>,
     /// The revisions that contain the contents that the specs refer to.
@@ -227,6 +229,8 @@ pub enum RunPhase {
     Observe,
     /// Applying the changes.
     Apply,
+    /// Connecting again to confirm changes that could have cut the controller off.
+    Confirm,
     /// Waiting on the host until started units have settled.
     Settle,
 }
@@ -238,6 +242,7 @@ impl RunPhase {
             Self::Connect => "connect",
             Self::Observe => "observe",
             Self::Apply => "apply",
+            Self::Confirm => "confirm",
             Self::Settle => "settle",
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_api::{Address, CompositeAddress, Digest, FleetName, HostName};
@@ -86,6 +87,10 @@ impl FleetRevision {
 
     pub(super) fn alertmanagers(&self) -> &[plumb_api::LoginUrl] {
         &self.resolved.alertmanagers
+    }
+
+    pub(super) fn confirm_within(&self) -> Duration {
+        self.resolved.confirm_within
     }
 
     pub(super) fn halt_failures(&self) -> u32 {

@@ -83,6 +83,8 @@ pub enum ChangeOutcome {
     Unchanged,
     /// It failed.
     Failed,
+    /// It was applied, and the host puts it back, because the controller couldn't connect again.
+    Reverted,
     /// It was not attempted, because a change that it depends on failed.
     Skipped,
     /// It was not attempted, because the run stopped.
@@ -98,6 +100,7 @@ impl ChangeOutcome {
             Self::Applied => "applied",
             Self::Unchanged => "unchanged",
             Self::Failed => "failed",
+            Self::Reverted => "reverted",
             Self::Skipped => "skipped",
             Self::Stopped => "stopped",
             Self::Deferred => "deferred",

@@ -141,7 +141,15 @@ impl Step<'_> {
         }
         if let Some(observed) = &report.observed {
             host.last_seen = Some(self.now);
-            host.ledger_sequence = Some(observed.ledger.sequence);
+            // A host that puts changes back writes its ledger once more.
+            let puts_back = matches!(
+                &report.end,
+                RunEnd::Failed(failure) if matches!(
+                    failure.reason,
+                    ConditionReason::Reverted | ConditionReason::Unconfirmed
+                )
+            );
+            host.ledger_sequence = (!puts_back).then_some(observed.ledger.sequence);
             host.clock_offset = observed.clock_offset;
             host.resources = observed.resources;
             if report.mode == RunMode::Drive {

@@ -4,6 +4,7 @@ mod rollouts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode, Retry};
 use plumb_api::{Digest, Spec};
@@ -247,6 +248,7 @@ fn resolved(hosts: &[(&str, &[&str])]) -> Resolved {
         contents: Contents::default(),
         alertmanagers: Vec::new(),
         halt_failures: 1,
+        confirm_within: Duration::from_mins(2),
         diagnostics: Vec::new(),
     }
 }

@@ -1,6 +1,8 @@
 //! `fleet.yaml`: reads the settings of the fleet and the defaults of its hosts.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use plumb_api::FleetName;
 use plumb_api::kind::{FleetSpec, HostState, ObjectKind};
@@ -9,6 +11,9 @@ use plumb_document::{Diagnostic, Map, Node, SourceFile, Value, decode};
 use super::object::{self, Broken};
 use super::{code, host};
 use crate::render::has_expression;
+
+/// The accepted lengths of the dead-man timer.
+const CONFIRM: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_hours(1);
 
 /// The decoded Fleet object.
 #[derive(Debug, Clone)]
@@ -66,6 +71,21 @@ pub(crate) fn read(file: &Arc<str>, content: &SourceFile) -> Result<FleetObject,
                 .hint("set it in the host's own file"),
             );
         }
+    }
+    if !CONFIRM.contains(&spec.dead_man.confirm.duration()) {
+        let confirm = object
+            .spec
+            .get("deadMan")
+            .and_then(|node| node.get("confirm"));
+        let span = confirm.map_or(&object.span, |node| &node.span);
+        diagnostics.push(
+            Diagnostic::error(
+                plumb_document::codes::INVALID_VALUE,
+                span,
+                "the controller must get between 5s and 1h to connect again",
+            )
+            .hint("write deadMan: {confirm: 2m}, or leave it out"),
+        );
     }
     let alertmanagers = object.spec.get("alertmanagers").cloned();
     for (at, one) in spec.alertmanagers.iter().enumerate() {

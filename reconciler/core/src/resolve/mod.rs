@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use minijinja::Value as Jinja;
-use plumb_api::kind::HostState;
+use plumb_api::kind::{DeadManTimer, HostState};
 use plumb_api::{Address, AnyAddress, CompositeAddress, Digest, HostName};
 use plumb_document::{Diagnostic, Span};
 
@@ -107,6 +107,12 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
             .fleet
             .as_ref()
             .map_or(1, |fleet| fleet.spec.rollout.halt.failures),
+        confirm_within: manifests
+            .fleet
+            .as_ref()
+            .map_or_else(|_| DeadManTimer::default(), |fleet| fleet.spec.dead_man)
+            .confirm
+            .duration(),
         diagnostics: found.sorted(),
     }
 }

@@ -117,6 +117,7 @@ impl Repository {
                 contents: Contents::default(),
                 alertmanagers: Vec::new(),
                 halt_failures: 1,
+                confirm_within: std::time::Duration::from_mins(2),
                 diagnostics: Vec::new(),
             };
             let subject = "change".to_owned();

@@ -18,6 +18,7 @@ use plumb_core::plan::{Planned, goal};
 use plumb_core::ports::{HostError, Hosts};
 
 use self::json::{FleetPlan, HostPlan};
+pub(super) use self::observe::controller_id;
 use self::observe::{ObservedPlan, observe_host, os_warning};
 pub(super) use self::text::lines;
 use crate::cli::folder::RepositoryFolder;

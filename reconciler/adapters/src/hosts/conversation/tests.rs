@@ -105,6 +105,7 @@ fn question() -> Observe {
         delta: frame::Delta::default(),
         purpose: Purpose::Drive,
         reveal: Reveal::Nothing,
+        attendance: frame::Attendance::Unattended,
     }
 }
 
@@ -120,6 +121,7 @@ fn plan() -> Apply {
         revision: RevisionMark("ab".repeat(20)),
         lineage: frame::Lineage::First,
         departure: plumb_api::frame::Departure::Stays,
+        dead_man: None,
     }
 }
 

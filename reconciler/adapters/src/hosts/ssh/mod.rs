@@ -153,6 +153,11 @@ impl Ssh {
         ))
     }
 
+    /// Closes the host's kept connection, if there is one.
+    pub(super) fn close_kept(&self, host: &HostName) {
+        self.pool.close(host);
+    }
+
     /// Returns the host keys that a machine shows.
     pub(super) async fn scan(&self, address: &str, port: u16) -> Result<Vec<ShownKey>, ScanError> {
         scan::scan(address, port, &self.settings, &self.pace).await

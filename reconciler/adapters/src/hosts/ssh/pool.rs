@@ -42,6 +42,12 @@ impl Pool {
         (same == *ways && parked.connection.stands() && silent.is_none()).then_some(parked)
     }
 
+    /// Closes the host's kept connection, if there is one.
+    pub(super) fn close(&self, host: &HostName) {
+        let mut rack = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rack.parked.remove(host);
+    }
+
     /// Keeps a connection of the host for at most `long`, and then closes it.
     pub(super) fn keep(
         self: &Arc<Self>,

@@ -37,6 +37,7 @@ fn asked() -> Observe {
         },
         purpose: Purpose::Look,
         reveal: Reveal::Nothing,
+        attendance: plumb_api::frame::Attendance::Unattended,
     }
 }
 
@@ -162,6 +163,7 @@ fn apply() -> Apply {
         revision: RevisionMark("ab".repeat(20)),
         lineage: Lineage::First,
         departure: plumb_api::frame::Departure::Stays,
+        dead_man: None,
     }
 }
 
@@ -178,6 +180,7 @@ fn a_report_is_on_the_plan_and_on_all_of_it() {
         ledger: ledger(),
         settling: 0,
         stopped: None,
+        unconfirmed: Vec::new(),
         warnings: vec!["\u{202e}".repeat(5000); 50],
     };
     let failed = Outcome::Failed(AgentError {

@@ -1,8 +1,8 @@
 //! Observes one host for a plan.
 
 use plumb_api::frame::{
-    Apply, Departure, Facts, Fence, LedgerState, Lineage, Observe, ObserveReport, Purpose, Reveal,
-    RevisionMark, TakeOver,
+    Apply, Attendance, Departure, Facts, Fence, LedgerState, Lineage, Observe, ObserveReport,
+    Purpose, Reveal, RevisionMark, TakeOver,
 };
 use plumb_api::kind::Os;
 use plumb_api::plan::Plan;
@@ -33,7 +33,7 @@ pub(super) async fn observe_host(
         fleet: resolved.fleet.clone(),
         host: intent.name.clone(),
         formerly: intent.formerly.clone(),
-        controller: plan_controller_id(),
+        controller: controller_id(),
         epoch: Epoch(0),
         take_over: TakeOver::No,
     };
@@ -46,6 +46,7 @@ pub(super) async fn observe_host(
             delta: goal.delta_from(None),
             purpose: Purpose::Look,
             reveal: Reveal::WorldReadable,
+            attendance: Attendance::Unattended,
         })
         .await?;
     match observed {
@@ -88,6 +89,7 @@ async fn leave(session: &mut dyn Session, fence: Fence, target: Digest) -> Resul
         revision: RevisionMark(String::new()),
         lineage: Lineage::First,
         departure: Departure::Leaves,
+        dead_man: None,
     };
     session
         .apply(request, Vec::new(), &mut |_| {})
@@ -118,10 +120,10 @@ pub(super) fn os_warning(named: Option<&Os>, facts: &Facts) -> Option<String> {
     })
 }
 
-/// Returns the controller id of `plumb plan`. No real controller has this id, so a host never takes it for
+/// Returns the controller id of `plumb plan` and `plumb adopt`. No real controller has this id, so a host never takes it for
 /// its own controller.
 #[allow(clippy::expect_used)] // a literal that is a label
-fn plan_controller_id() -> plumb_api::ControllerId {
+pub(in crate::cli) fn controller_id() -> plumb_api::ControllerId {
     "plumb-plan".parse().expect("a label")
 }
 
