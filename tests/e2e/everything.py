@@ -133,6 +133,7 @@ def resources(tool: str = "1.0", hello: str = "one", reload: str = "one", daemon
         "mount": {"/srv/e2e-mount": {"source": "tmpfs", "type": "tmpfs", "options": ["size=1m", "nodev"]}},
         # A run that is cut short puts a firewall back, and it isn't tried again: it has tests of its own.
         "firewall": {"main": {"state": "absent"}},
+        "compose": {"e2e-gone": {"state": "absent"}},
         # None of these hosts has a server, and so none has the database.
         "database": {"e2e-gone": {"state": "absent"}},
         "sysctl": {

@@ -26,6 +26,7 @@ const VERSION: u32 = 1;
 const FOLDERS: &[&str] = &[
     "agents",
     "candidates",
+    "compose",
     "originals",
     "preimages",
     "state",

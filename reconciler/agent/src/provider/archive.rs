@@ -7,14 +7,11 @@ use std::io::Read;
 use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::{ArchiveSpec, Presence};
+use plumb_api::resource::{ArchiveSpec, Presence, TreeObserved};
 use plumb_api::{Digest, Observed, Spec};
 
-use super::tree::{self, Source, SourceType, Stage};
-use super::{
-    ApplyContext, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, ObserveContext, Provider,
-    at_path, each, wrong_type,
-};
+use super::ApplyContext;
+use super::tree::{Source, SourceType, Stage, TreeSpec};
 use crate::error::{At, Result, fail};
 use crate::sys::{Program, Sys, copy_hashed, create_new, split};
 
@@ -30,81 +27,42 @@ const DOWNLOADS: &str = "/var/cache/apt/archives/partial";
 /// Name of the archive in the stage.
 const PACKED: &str = "archive";
 
-pub(crate) struct Archives;
+impl TreeSpec for ArchiveSpec {
+    const DESCRIPTION: &'static str = "the files of an archive";
 
-impl Provider for Archives {
-    fn inquiry(&self) -> Inquiry {
-        Inquiry::Programs("tree")
+    fn of(spec: &Spec) -> Option<&Self> {
+        match spec {
+            Spec::Archive(spec) => Some(spec),
+            _ => None,
+        }
     }
 
-    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
-        at_path::identities(cx, items)
-    }
-
-    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
-        let one = |item: &Item<'_>| {
-            let Spec::Archive(spec) = item.spec else {
-                return wrong_type(item.address);
-            };
-            let (owner, group) = (spec.owner.as_ref(), spec.group.as_ref());
-            tree::observe(cx, item.address.name(), owner, group).map(Observed::Archive)
-        };
-        items.iter().map(one).collect()
-    }
-
-    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
-        tree::check_change(cx, change)
-    }
-
-    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
-        each(cx, work, one)
-    }
-
-    fn give_back(&self) -> Option<&dyn GiveBack> {
-        Some(self)
-    }
-}
-
-impl GiveBack for Archives {
-    fn full_spec(&self) -> Spec {
-        Spec::Archive(ArchiveSpec::default())
-    }
-
-    fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
-        Spec::Archive(ArchiveSpec {
-            state: if original.exists() {
-                Presence::Present
-            } else {
-                Presence::Absent
-            },
-            ..ArchiveSpec::default()
+    fn restoring(state: Presence) -> Spec {
+        Spec::Archive(Self {
+            state,
+            ..Self::default()
         })
     }
 
-    fn describe(&self, original: &Observed) -> Option<String> {
-        original
-            .exists()
-            .then(|| "the files of an archive".to_owned())
+    fn observed(found: TreeObserved) -> Observed {
+        Observed::Archive(found)
     }
-}
 
-fn one(cx: &mut ApplyContext<'_>, change: &ItemChange<'_>) -> Result<Effect> {
-    let Spec::Archive(spec) = change.spec else {
-        return wrong_type(change.address);
-    };
-    let path = change.address.name();
-    let source = Source {
-        id: spec
-            .digest()
-            .map(|digest| digest.to_string())
-            .unwrap_or_default(),
-        strip: spec.strip,
-        kind: SourceType::Archive(spec.set_ids),
-        owner: spec.owner.as_ref(),
-        group: spec.group.as_ref(),
-    };
-    tree::apply(cx, change, &source, |cx, stage| {
-        match (&spec.url, spec.sha256, spec.file) {
+    fn source(&self) -> Source<'_> {
+        Source {
+            id: self
+                .digest()
+                .map(|digest| digest.to_string())
+                .unwrap_or_default(),
+            strip: self.strip,
+            kind: SourceType::Archive(self.set_ids),
+            owner: self.owner.as_ref(),
+            group: self.group.as_ref(),
+        }
+    }
+
+    fn fill(&self, cx: &mut ApplyContext<'_>, stage: &Stage, path: &str) -> Result<()> {
+        match (&self.url, self.sha256, self.file) {
             (Some(url), Some(digest), _) => download(cx.sys, stage, url, digest, path)?,
             (_, _, Some(content)) => {
                 let mut from = cx.content(&content, path)?;
@@ -114,7 +72,7 @@ fn one(cx: &mut ApplyContext<'_>, change: &ItemChange<'_>) -> Result<Effect> {
             _ => return fail(ErrorCode::Protocol, format!("{path} came without a source")),
         }
         unpack(cx.sys, stage, path)
-    })
+    }
 }
 
 /// Downloads an archive into the stage.

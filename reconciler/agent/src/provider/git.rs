@@ -7,14 +7,11 @@
 use std::time::Duration;
 
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::{GitSpec, Presence};
+use plumb_api::resource::{GitSpec, Presence, TreeObserved};
 use plumb_api::{Observed, Spec};
 
-use super::tree::{self, Source, SourceType, Stage};
-use super::{
-    ApplyContext, Effect, GiveBack, Identity, Inquiry, Item, ItemChange, ObserveContext, Provider,
-    at_path, each, wrong_type,
-};
+use super::ApplyContext;
+use super::tree::{Source, SourceType, Stage, TreeSpec};
 use crate::error::{Result, fail};
 use crate::sys::{Output, Program, Sys};
 
@@ -49,92 +46,51 @@ const CONFIGURATION: &[&str] = &[
     "safe.directory=*",
 ];
 
-pub(crate) struct Checkouts;
+impl TreeSpec for GitSpec {
+    const DESCRIPTION: &'static str = "the files of a commit";
 
-impl Provider for Checkouts {
-    fn inquiry(&self) -> Inquiry {
-        Inquiry::Programs("tree")
+    fn of(spec: &Spec) -> Option<&Self> {
+        match spec {
+            Spec::Git(spec) => Some(spec),
+            _ => None,
+        }
     }
 
-    fn identities(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Identity> {
-        at_path::identities(cx, items)
-    }
-
-    fn observe(&self, cx: &ObserveContext<'_>, items: &[Item<'_>]) -> Vec<Result<Observed>> {
-        let one = |item: &Item<'_>| {
-            let Spec::Git(spec) = item.spec else {
-                return wrong_type(item.address);
-            };
-            let (owner, group) = (spec.owner.as_ref(), spec.group.as_ref());
-            tree::observe(cx, item.address.name(), owner, group).map(Observed::Git)
-        };
-        items.iter().map(one).collect()
-    }
-
-    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
-        tree::check_change(cx, change)
-    }
-
-    fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
-        each(cx, work, one)
-    }
-
-    fn give_back(&self) -> Option<&dyn GiveBack> {
-        Some(self)
-    }
-}
-
-impl GiveBack for Checkouts {
-    fn full_spec(&self) -> Spec {
-        Spec::Git(GitSpec::default())
-    }
-
-    fn restore_spec(&self, original: &Observed, _managed: Option<&Spec>) -> Spec {
-        Spec::Git(GitSpec {
-            state: if original.exists() {
-                Presence::Present
-            } else {
-                Presence::Absent
-            },
-            ..GitSpec::default()
+    fn restoring(state: Presence) -> Spec {
+        Spec::Git(Self {
+            state,
+            ..Self::default()
         })
     }
 
-    fn describe(&self, original: &Observed) -> Option<String> {
-        original
-            .exists()
-            .then(|| "the files of a commit".to_owned())
+    fn observed(found: TreeObserved) -> Observed {
+        Observed::Git(found)
     }
-}
 
-fn one(cx: &mut ApplyContext<'_>, change: &ItemChange<'_>) -> Result<Effect> {
-    let Spec::Git(spec) = change.spec else {
-        return wrong_type(change.address);
-    };
-    let source = Source {
-        id: spec.commit.clone().unwrap_or_default(),
-        strip: 0,
-        kind: SourceType::Commit,
-        owner: spec.owner.as_ref(),
-        group: spec.group.as_ref(),
-    };
-    tree::apply(cx, change, &source, |cx, stage| {
-        let (Some(url), Some(commit)) = (&spec.url, &spec.commit) else {
-            return fail(
-                ErrorCode::Protocol,
-                format!("{} came without a source", change.address),
-            );
+    fn source(&self) -> Source<'_> {
+        Source {
+            id: self.commit.clone().unwrap_or_default(),
+            strip: 0,
+            kind: SourceType::Commit,
+            owner: self.owner.as_ref(),
+            group: self.group.as_ref(),
+        }
+    }
+
+    fn fill(&self, cx: &mut ApplyContext<'_>, stage: &Stage, path: &str) -> Result<()> {
+        let (Some(url), Some(commit)) = (&self.url, &self.commit) else {
+            return fail(ErrorCode::Protocol, format!("{path} came without a source"));
         };
         let checkout = Checkout {
             sys: cx.sys,
             stage,
             url,
             commit,
-            path: change.address.name(),
+            path,
         };
         checkout.fetch()?;
         checkout.write()
-    })
+    }
 }
 
 /// One commit that is fetched into the stage.

@@ -18,6 +18,7 @@ mod certificate;
 mod check;
 mod command;
 mod command_line;
+mod compose;
 mod context;
 mod database;
 mod directory;
@@ -67,7 +68,7 @@ use std::collections::BTreeSet;
 
 use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
-use plumb_api::resource::Content;
+use plumb_api::resource::{ArchiveSpec, Content, GitSpec};
 use plumb_api::{Address, Kind, Observed, Spec};
 
 pub(crate) use account_lines::{Account, AccountLines};
@@ -352,8 +353,8 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::File => &file::Files,
         Kind::Directory => &directory::Directories,
         Kind::Link => &link::Links,
-        Kind::Archive => &archive::Archives,
-        Kind::Git => &git::Checkouts,
+        Kind::Archive => &tree::Trees::<ArchiveSpec>::PROVIDER,
+        Kind::Git => &tree::Trees::<GitSpec>::PROVIDER,
         Kind::Keypair => &keypair::Keypairs,
         Kind::Secret => &secret::Secrets,
         Kind::Package => &package::Packages,
@@ -369,6 +370,7 @@ pub(crate) fn of(kind: Kind) -> &'static dyn Provider {
         Kind::Firewall => &firewall::Firewalls,
         Kind::Database => &database::Databases,
         Kind::Command => &command::Commands,
+        Kind::Compose => &compose::Projects,
         Kind::Check => &check::Checks,
     }
 }

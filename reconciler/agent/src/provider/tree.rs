@@ -8,6 +8,7 @@
 mod changed;
 mod inspect;
 mod others;
+mod provider;
 mod record;
 mod swap;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use plumb_api::Kind;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Principal, SetIds, TreeObserved};
 
+pub(super) use self::provider::{TreeSpec, Trees};
 use self::record::TreeRecord;
 use super::at_path;
 use super::{ApplyContext, Effect, ItemChange, ObserveContext};

@@ -13,6 +13,7 @@ mod backup;
 mod certificate;
 mod check;
 mod command;
+mod compose;
 mod composite;
 mod composite_name;
 mod container;
@@ -81,6 +82,7 @@ pub use check::{
     host_and_port,
 };
 pub use command::{CommandObserved, CommandSpec, Guard};
+pub use compose::{ComposeObserved, ComposeSpec, ContainerFault, ImagePolicy};
 pub use composite::{Composite, Named};
 pub use container::ContainerSpec;
 pub use contract::{
@@ -184,6 +186,8 @@ registry::resources! {
     Database("database"): DatabaseSpec, DatabaseObserved;
     /// A program that runs when its guards or its inputs require it.
     Command("command"): CommandSpec, CommandObserved;
+    /// A Compose project that the host's compose program runs.
+    Compose("compose"): ComposeSpec, ComposeObserved;
     /// A condition that must hold after all changes.
     Check("check"): CheckSpec, CheckObserved;
 }

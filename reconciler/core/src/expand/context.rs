@@ -134,7 +134,7 @@ impl<'a> ExpandContext<'a> {
 
     /// Returns all hosts of the fleet except retired hosts, in order of name. Hosts with errors are recorded
     /// in `reads`.
-    pub(super) fn fleet(&self) -> Vec<FleetHost<'a>> {
+    pub(super) fn fleet(&self, reads: &BrokenReads) -> Vec<FleetHost<'a>> {
         let mut known = Vec::new();
         for (name, facts) in &self.manifests.facts.hosts {
             match (facts, self.manifests.hosts.get(name)) {
@@ -142,7 +142,7 @@ impl<'a> ExpandContext<'a> {
                     known.push(FleetHost { facts, host });
                 }
                 (Ok(_), Some(Ok(_))) => {}
-                _ => self.reads.hold([ObjectId::Host(name.clone())]),
+                _ => reads.hold([ObjectId::Host(name.clone())]),
             }
         }
         known

@@ -1,12 +1,13 @@
 //! `hosts`: expands into a block in the file of names and addresses, and in cloud-init's template of it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use plumb_api::Kind;
 use plumb_api::resource::{HostsSpec, Problem};
 
 use super::context::FleetHost;
+use super::known_hosts::with_extra;
 use super::{ExpandContext, Outcome, Part, TypedResource};
 
 /// The file, and the template from which cloud-init writes it again at each boot if it is told to.
@@ -27,17 +28,8 @@ pub(super) fn expand(
     if networks.is_empty() {
         networks.extend(context.facts.networks.keys().map(|name| &**name));
     }
-    let mut text = String::new();
-    for host in context.fleet() {
-        let names = names(&host, context).join(" ");
-        for address in addresses(&host, &networks) {
-            let _ = writeln!(text, "{address} {names}");
-        }
-    }
-    let extra: BTreeSet<&String> = all.iter().flat_map(|one| &one.spec.extra).collect();
-    for line in extra {
-        let _ = writeln!(text, "{line}");
-    }
+    let lines = context.hosts_lines(&networks, |fleet| lines(fleet, &networks, context).into());
+    let text = with_extra(&lines, all.iter().flat_map(|one| &one.spec.extra));
     all.iter()
         .map(|one| {
             let unknown = |name: &&String| !context.manifests.networks.contains_key(name.as_str());
@@ -53,10 +45,22 @@ pub(super) fn expand(
         .collect()
 }
 
-fn parts(text: &str) -> Vec<Part> {
+/// Returns the lines about the fleet's hosts in these networks.
+fn lines(fleet: &[FleetHost<'_>], networks: &[&str], context: &ExpandContext<'_>) -> String {
+    let mut text = String::new();
+    for host in fleet {
+        let names = names(host, context).join(" ");
+        for address in addresses(host, networks) {
+            let _ = writeln!(text, "{address} {names}");
+        }
+    }
+    text
+}
+
+fn parts(text: &Arc<str>) -> Vec<Part> {
     let block = |path: &str| {
         Part::new(Kind::File, path)
-            .field("content", text)
+            .shared("content", text)
             .field("block", true)
     };
     vec![block(FILE), block(TEMPLATE).field("ifMissing", "skip")]

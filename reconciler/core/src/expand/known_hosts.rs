@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use plumb_api::resource::KnownHostsSpec;
 
@@ -13,22 +14,39 @@ pub(super) fn expand(
     all: &[TypedResource<'_, KnownHostsSpec>],
     context: &ExpandContext<'_>,
 ) -> Vec<Outcome> {
+    let lines = context.once(&context.manifests.of_fleet.known_hosts, |fleet| {
+        lines(fleet, context).into()
+    });
+    let extra = all.iter().flat_map(|one| &one.spec.extra);
+    let text = with_extra(lines, extra);
+    each(all, |_| {
+        vec![Part::root_file("/etc/ssh/ssh_known_hosts").shared("content", &text)]
+    })
+}
+
+/// Returns the text with more lines at its end, each once.
+pub(super) fn with_extra<'e>(text: &Arc<str>, extra: impl Iterator<Item = &'e String>) -> Arc<str> {
+    let extra: BTreeSet<&String> = extra.collect();
+    if extra.is_empty() {
+        return text.clone();
+    }
+    let lines = extra.into_iter().flat_map(|line| [line.as_str(), "\n"]);
+    let all: String = std::iter::once(&**text).chain(lines).collect();
+    all.into()
+}
+
+/// Returns the file's lines about the fleet.
+fn lines(fleet: &[FleetHost<'_>], context: &ExpandContext<'_>) -> String {
     let mut text = String::from("# Written by plumb.\n");
-    for host in context.fleet() {
-        let names: Vec<String> = names(&host, context).into_iter().collect();
+    for host in fleet {
+        let names: Vec<String> = names(host, context).into_iter().collect();
         for key in &host.host.spec.host_keys {
             // A comment at the end of a pinned key is left out.
             let key: Vec<&str> = key.split_whitespace().take(2).collect();
             let _ = writeln!(text, "{} {}", names.join(","), key.join(" "));
         }
     }
-    let extra: BTreeSet<&String> = all.iter().flat_map(|one| &one.spec.extra).collect();
-    for line in extra {
-        let _ = writeln!(text, "{line}");
-    }
-    each(all, |_| {
-        vec![Part::root_file("/etc/ssh/ssh_known_hosts").field("content", text.clone())]
-    })
+    text
 }
 
 /// Returns the names and static addresses under which SSH may know a host, including `[NAME]:PORT` for ports

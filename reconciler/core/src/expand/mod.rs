@@ -23,6 +23,7 @@ mod hosts;
 mod journald;
 mod known_hosts;
 mod locale;
+mod of_fleet;
 mod part;
 mod prometheus;
 mod repository;
@@ -43,6 +44,7 @@ use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeS
 use plumb_document::{Diagnostic, Node, Span};
 
 pub(crate) use context::ExpandContext;
+pub(crate) use of_fleet::OfFleet;
 pub(crate) use part::Part;
 
 use crate::compose::{Piece, Priority, Scope};

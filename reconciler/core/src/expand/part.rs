@@ -13,6 +13,8 @@ pub(crate) struct Part {
     pub(super) kind: Kind,
     pub(super) name: String,
     fields: Vec<(&'static str, Json)>,
+    /// Texts that the parts of many hosts share.
+    shared: Vec<(&'static str, Arc<str>)>,
 }
 
 impl Part {
@@ -22,6 +24,7 @@ impl Part {
             kind,
             name: name.into(),
             fields: Vec::new(),
+            shared: Vec::new(),
         }
     }
 
@@ -47,6 +50,12 @@ impl Part {
     /// Adds a field with its value in the form of a manifest. A string as `content` is a literal text.
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<Json>) -> Self {
         self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Adds a field with a literal text that the parts of other hosts share.
+    pub(super) fn shared(mut self, name: &'static str, text: &Arc<str>) -> Self {
+        self.shared.push((name, text.clone()));
         self
     }
 
@@ -79,6 +88,19 @@ impl Part {
             fields.push(("manage", "once".into()));
         }
         nodes(&fields, span)
+        let shared = self
+            .shared
+            .iter()
+            .map(|(name, text)| (*name, made(Value::String(text.clone()), span)));
+        fields
+            .iter()
+            .map(|(name, value)| (*name, node(value, span)))
+            .chain(shared)
+            .map(|(name, value)| Entry {
+                key: key(name, span),
+                value,
+            })
+            .collect()
     }
 
     /// Returns the part's address.
@@ -138,6 +160,10 @@ fn node(value: &Json, span: &Span) -> Node {
                 .collect(),
         )),
     };
+    made(value, span)
+}
+
+fn made(value: Value, span: &Span) -> Node {
     Node {
         value,
         span: span.clone(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_api::Kind;
@@ -11,6 +12,7 @@ use plumb_api::resource::{Problem, PrometheusSpec};
 use serde_json::json;
 
 use super::backup::ALERTS;
+use super::context::FleetHost;
 use super::exporter::daemon;
 use super::{ExpandContext, Outcome, Part, TypedResource};
 
@@ -28,9 +30,20 @@ pub(super) fn expand(
         .collect()
 }
 
-/// A scrape job and its targets.
+/// The scrape jobs of the fleet, by name.
+pub(super) type Jobs = BTreeMap<String, Job>;
+
+/// A scrape job and the file of its targets.
+#[derive(Debug)]
+pub(super) struct Job {
+    path: String,
+    interval: Option<String>,
+    targets: Arc<str>,
+}
+
+/// A scrape job while its targets are collected.
 #[derive(Default)]
-struct Job {
+struct NewJob {
     path: String,
     interval: Option<String>,
     targets: Vec<serde_json::Value>,
@@ -41,7 +54,7 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
     for to in &spec.alertmanagers {
         alertmanagers.extend(context.endpoint("alertmanagers", to)?);
     }
-    let jobs = jobs(context);
+    let jobs = context.once(&context.manifests.of_fleet.jobs, jobs);
     let mut inputs = vec![format!("file:{CONFIGURATION}")];
     let mut files = Vec::new();
     for (path, content) in rules(spec) {
@@ -53,9 +66,8 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
         );
         inputs.push(format!("file:{path}"));
     }
-    for (name, job) in &jobs {
-        let list = serde_json::to_string_pretty(&job.targets).unwrap_or_default();
-        files.push(Part::root_file(targets(name)).field("content", format!("{list}\n")));
+    for (name, job) in jobs {
+        files.push(Part::root_file(targets(name)).shared("content", &job.targets));
     }
     let after: Vec<String> = inputs
         .iter()
@@ -65,7 +77,7 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
         .collect();
     files.push(
         Part::root_file(CONFIGURATION)
-            .field("content", content(spec, &jobs, &alertmanagers))
+            .field("content", content(spec, jobs, &alertmanagers))
             .field("validate", vec!["promtool", "check", "config", "%s"])
             .field("after", after),
     );
@@ -96,9 +108,9 @@ fn rules(spec: &PrometheusSpec) -> Vec<(String, serde_json::Value)> {
 }
 
 /// Returns the scrape jobs of all active hosts, with their targets in order of host.
-fn jobs(context: &ExpandContext<'_>) -> BTreeMap<String, Job> {
-    let mut jobs: BTreeMap<String, Job> = BTreeMap::new();
-    for host in context.fleet() {
+fn jobs(fleet: &[FleetHost<'_>]) -> Jobs {
+    let mut jobs: BTreeMap<String, NewJob> = BTreeMap::new();
+    for host in fleet {
         if host.facts.state != HostState::Active {
             continue;
         }
@@ -125,14 +137,19 @@ fn jobs(context: &ExpandContext<'_>) -> BTreeMap<String, Job> {
                 .push(json!({"targets": [target], "labels": labels}));
         }
     }
-    jobs
+    let made = jobs.into_iter().map(|(name, job)| {
+        let list = serde_json::to_string_pretty(&job.targets).unwrap_or_default();
+        let job = Job {
+            path: job.path,
+            interval: job.interval,
+            targets: format!("{list}\n").into(),
+        };
+        (name, job)
+    });
+    made.collect()
 }
 
-fn content(
-    spec: &PrometheusSpec,
-    jobs: &BTreeMap<String, Job>,
-    alertmanagers: &[String],
-) -> String {
+fn content(spec: &PrometheusSpec, jobs: &Jobs, alertmanagers: &[String]) -> String {
     let interval = spec.interval.map_or_else(|| "15s".to_owned(), seconds);
     let mut text = format!(
         "# Written by plumb.\nglobal:\n  scrape_interval: {interval}\n  evaluation_interval: {interval}\n"

@@ -203,6 +203,7 @@ pub(crate) struct Manifests {
     pub(crate) facts: Arc<Facts>,
     pub(crate) fragments: crate::compose::Fragments,
     pub(crate) settled: crate::compose::ParamsCache,
+    pub(crate) of_fleet: crate::expand::OfFleet,
 }
 
 /// Loads the objects of a revision.
@@ -522,6 +523,7 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
         facts: Arc::default(),
         fragments: crate::compose::Fragments::default(),
         settled: crate::compose::ParamsCache::default(),
+        of_fleet: crate::expand::OfFleet::default(),
     };
     manifests.facts = Arc::new(facts::all(&manifests));
     let stale = secret::check(&manifests);

@@ -8,11 +8,7 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    BootLoading, CheckObserved, CommandObserved, DatabaseObserved, DirectoryObserved, FileObserved,
-    FileType, FirewallObserved, GroupObserved, KernelModuleObserved, KernelParameterObserved,
-    KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState,
-    SecretObserved, ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved,
-    TreeObserved, UnitObserved, UserObserved,
+    BootLoading, CheckObserved, CommandObserved, ComposeObserved, DatabaseObserved, DirectoryObserved, FileObserved, FileType, FirewallObserved, GroupObserved, KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState, SecretObserved, ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -80,6 +76,7 @@ pub(super) fn nothing(kind: Kind) -> Observed {
         Kind::Firewall => Observed::Firewall(FirewallObserved::default()),
         Kind::Database => Observed::Database(DatabaseObserved::default()),
         Kind::Command => Observed::Command(CommandObserved::default()),
+        Kind::Compose => Observed::Compose(ComposeObserved::default()),
         Kind::Check => Observed::Check(CheckObserved::default()),
     }
 }

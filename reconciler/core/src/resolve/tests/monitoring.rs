@@ -108,3 +108,32 @@ fn grafana_gets_its_sources_and_every_dashboard() {
             .contains("no file of the repository matches")
     );
 }
+
+#[test]
+fn texts_about_the_fleet_are_written_once_for_all_hosts() {
+    let lan = object("Network", "lan", "{subnets: [192.0.2.0/24]}");
+    let composites =
+        "resources: {hosts: {fleet: {}}, knownHosts: {fleet: {}}, prometheus: {main: {}}}";
+    let mut files = vec![("networks/lan.yaml".to_owned(), lan)];
+    for id in 1..=20 {
+        let spec = format!(
+            "networks: {{lan: {{id: {id}}}}}\nhostKeys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO{id:042}]\nendpoints: {{node: {{ports: [9100], on: [lan], scrape: {{job: node}}}}}}\n{composites}"
+        );
+        files.push((
+            format!("hosts/h{id}.yaml"),
+            object("Host", &format!("h{id}"), &spec),
+        ));
+    }
+    let loaded = load(sources(&borrowed(&files)));
+    let rendered = rendered(&resolve(&loaded.fleet));
+    for id in [1, 20] {
+        let resources = &rendered["hosts"][format!("h{id}")]["resources"];
+        for path in ["/etc/hosts", "/etc/prometheus/targets/node.json"] {
+            let text = resources["file"][path]["content"].as_str().unwrap();
+            assert_eq!(text.matches("192.0.2.").count(), 20, "{path} of h{id}");
+        }
+    }
+    let of_fleet = &loaded.fleet.manifests().of_fleet;
+    let computed = of_fleet.computed.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(computed, 3, "one for each of the three types");
+}
