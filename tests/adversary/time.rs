@@ -337,6 +337,52 @@ fn a_signed_rollback() {
 }
 
 #[test]
+fn signed_trailer_resumes_a_rollout_with_the_approvals_of_fleet_yaml() {
+    let p = people();
+    let mut w = World::with(|policy| {
+        let rule = "{paths: [\"fleet.yaml\"], need: [{from: ops, count: 2}]}";
+        policy.rules.push(rule.to_owned());
+    });
+    let text = "go on\n\nRollout-Resume: 41b9f80c2d11\n";
+    let one = w
+        .on(w.root)
+        .message(text)
+        .file("lab/a", "1")
+        .sign(&p.alice)
+        .make(&mut w);
+    w.pends(one, R::ApprovalsMissing);
+    w.approve(one, &p.bob);
+    let outcome = w.accepts(one);
+    assert_eq!(outcome.resumes.len(), 1);
+    assert_eq!(
+        (
+            outcome.resumes[0].rollout.as_str(),
+            outcome.resumes[0].commit
+        ),
+        ("41b9f80c2d11", one)
+    );
+    // Its signer must be the one who says it: an unsigned message that others approve resumes nothing.
+    let unsigned = w.on(w.root).message(text).file("lab/a", "1").make(&mut w);
+    w.approve(unsigned, &p.alice);
+    w.approve(unsigned, &p.bob);
+    assert!(w.accepts(unsigned).resumes.is_empty());
+    // Nor does a commit of a branch that is merged.
+    let side = w
+        .on(w.root)
+        .message(text)
+        .file("lab/b", "1")
+        .sign(&p.alice)
+        .make(&mut w);
+    let root = w.root;
+    let merge = w
+        .merge(&[root, side])
+        .file("lab/b", "1")
+        .sign(&p.alice)
+        .make(&mut w);
+    assert!(w.accepts(merge).resumes.is_empty());
+}
+
+#[test]
 fn case_78_rollback_below_the_serial() {
     let (p, mut w) = (people(), World::default());
     let step = w.approved_policy_step(w.root, |_| {});

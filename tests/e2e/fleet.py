@@ -121,11 +121,11 @@ class Fleet:
             assert done.returncode == 0, f"git {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
         return done.stdout.strip()
 
-    def commit(self, message: str, by: Person | None = None, signed: bool = True) -> str:
+    def commit(self, message: str, by: Person | None = None, signed: bool = True, trailer: str = "") -> str:
         """Everything in the tree as one commit that says where it is meant. Returns its id."""
         person = by or self.alice
         self.git(person, "add", "--all")
-        text = f"{message}\n\nDeploy-Ref: {self.repository} {REF}\n"
+        text = f"{message}\n\n{trailer}Deploy-Ref: {self.repository} {REF}\n"
         self.git(person, "commit", "--quiet", "--allow-empty", "--gpg-sign" if signed else "--no-gpg-sign", "--message", text)
         return self.head()
 

@@ -1,5 +1,7 @@
 """Rollouts on real hosts: what a failing host holds back, and what it doesn't."""
 
+import json
+import socket
 import time
 
 import pytest
@@ -35,6 +37,15 @@ def push(fleet, message: str) -> str:
 
 
 def halted(fleet) -> bool:
+    with socket.socket(socket.AF_UNIX) as controller:
+        controller.connect(f"{fleet.rig['git']['run']}/plumb.sock")
+        controller.sendall(b"GET /api/v1/fleet HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = controller.makefile("rb").read()
+    return any(rollout["halted"] for rollout in json.loads(answer.split(b"\r\n\r\n", 1)[1])["rollouts"])
+
+
+def told(fleet) -> bool:
+    """The alert about halts fires."""
     alerts = fleet.controller.ask("get", "alerts")["items"]
     return any(alert["labels"]["alertname"] == "PlumbRolloutHalted" for alert in alerts)
 
@@ -49,10 +60,28 @@ def test_halt_of_one_host_does_not_hold_back_a_later_commit_for_another(fleet, p
     fleet.deploy("Something else for h2", names=["h2"], seconds=20)
     assert h2.file(f"{FLAGS}-other").exists and time.monotonic() - begun < 15
     assert halted(fleet), "another commit ends no halt"
+    assert not told(fleet), "no other host waits, and h1 has its own alert"
     # It goes on once the failed host comes through.
     h1.run(f"touch {FLAGS}-ok")
     fleet.controller.run("reconcile", "h1")
     until(lambda: not halted(fleet), "the halt ends", 30, fleet.controller.state)
+    fleet.controller.wait(fleet.head(), ["h1", "h2"], 30)
+
+
+def test_signed_trailer_resumes_a_halted_rollout(fleet, pair):
+    h1, h2 = pair
+    h2.run(f"touch {FLAGS}-ok")
+    fleet.profile("roll-failing", WANTS_OK, on=["h1", "h2"])
+    bad = push(fleet, "A command that fails on h1, which is first")
+    until(lambda: told(fleet), "the halt is told", 30, fleet.controller.state)
+    assert not h2.file(f"{FLAGS}-done").exists
+    fleet.commit("Go on without h1", trailer=f"Rollout-Resume: {bad[:12]}\n")
+    assert fleet.push().returncode == 0
+    until(lambda: h2.file(f"{FLAGS}-done").exists, "h2 gets the change", 30, fleet.controller.state)
+    until(lambda: not told(fleet), "the alert ends", 10, fleet.controller.state)
+    assert "RolloutResumed" in fleet.controller.run("events").stdout
+    h1.run(f"touch {FLAGS}-ok")
+    fleet.controller.run("reconcile", "h1")
     fleet.controller.wait(fleet.head(), ["h1", "h2"], 30)
 
 

@@ -157,7 +157,7 @@ fn pages() -> BTreeMap<String, String> {
          name the composite beside each part. A part is below everything that a manifest says about the \
          same address: a resource of your own there wins field by field. `remove` and `drift.ignore` take \
          a composite's address or a part's; `after`, `restartOn` and the like take a composite for all of \
-         its parts.\n\n",
+         its parts but checks.\n\n",
     );
     list(&mut index, &composites);
     let mut pages = BTreeMap::from([("resources.md".to_owned(), index)]);

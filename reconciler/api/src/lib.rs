@@ -11,6 +11,7 @@
 //! - [`canonical`], [`digest`] — the canonical form of a value, and its hash.
 //! - [`resource`] — desired and observed state of resources, and their comparison.
 //! - [`LoginUrl`] — an address whose login is never shown.
+//! - [`AlertmanagerUrl`] — the address of an Alertmanager, whose path isn't shown either.
 //! - [`period`] — lengths of time as manifests write them.
 //! - [`size`] — amounts of bytes as manifests write them.
 //! - [`secret`] — the text inside the ciphertext of a secret.
@@ -19,6 +20,7 @@
 //! - [`frame`] — the messages between a controller and an agent, and their framing.
 
 pub mod address;
+mod alertmanager_url;
 pub mod canonical;
 pub mod digest;
 pub mod frame;
@@ -36,6 +38,7 @@ pub mod secret;
 pub mod size;
 
 pub use address::{AnyAddress, AnyKind, CompositeAddress};
+pub use alertmanager_url::AlertmanagerUrl;
 pub use digest::Digest;
 pub use login_url::LoginUrl;
 pub use name::{Address, ControllerId, Epoch, FleetName, HostName};

@@ -22,8 +22,8 @@ impl LoginUrl {
         self.to_string() != self.0
     }
 
-    /// Replaces the login of every URL in a text with the same number of asterisks, so that positions in the
-    /// text stay valid.
+    /// Replaces the login and the path of every URL in a text with the same number of asterisks, so that
+    /// positions in the text stay valid. The path of some URLs is a secret, and a text doesn't say which ones.
     pub fn mask(text: &str) -> String {
         let mut masked = String::with_capacity(text.len());
         let mut rest = text;
@@ -34,8 +34,12 @@ impl LoginUrl {
                 .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`'))
                 .unwrap_or(after.len());
             let login = after[..end].rfind('@').unwrap_or(0);
+            let path = after[login..end].find(['/', '?']);
+            let path = path.map_or(end, |at| login + at + 1);
             masked.extend(std::iter::repeat_n('*', login));
-            rest = &after[login..];
+            masked.push_str(&after[login..path]);
+            masked.extend(std::iter::repeat_n('*', end - path));
+            rest = &after[end..];
         }
         masked.push_str(rest);
         masked
@@ -144,7 +148,7 @@ mod tests {
         let masked = LoginUrl::mask(text);
         assert_eq!(
             masked,
-            "a: https://***********@git.example/x # ssh://***@h\nb: [\"http://*@am\", http://am:9093]"
+            "a: https://***********@git.example/* # ssh://***@h\nb: [\"http://*@am\", http://am:9093]"
         );
         assert_eq!(masked.len(), text.len());
     }

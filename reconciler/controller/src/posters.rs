@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plumb_api::LoginUrl;
+use plumb_api::AlertmanagerUrl;
 use plumb_core::alert::Alert;
 use plumb_core::fleet::Event;
 use plumb_core::ports::{AlertError, AlertSink};
@@ -33,7 +33,7 @@ pub(crate) struct Posters {
     current: watch::Sender<Batch>,
     events: mpsc::UnboundedSender<Event>,
     /// The tasks of the Alertmanagers that fleet.yaml names, by address.
-    named: BTreeMap<LoginUrl, tokio::task::AbortHandle>,
+    named: BTreeMap<AlertmanagerUrl, tokio::task::AbortHandle>,
 }
 
 impl Posters {
@@ -63,7 +63,7 @@ impl Posters {
     /// `make` creates the sinks of new Alertmanagers.
     pub(crate) fn follow(
         &mut self,
-        addresses: &[LoginUrl],
+        addresses: &[AlertmanagerUrl],
         own: &[Arc<dyn AlertSink>],
         make: &SinkMaker,
     ) {
@@ -76,10 +76,7 @@ impl Posters {
         });
         for address in addresses {
             // An Alertmanager that this machine's configuration names too would get every alert twice.
-            let shown = address.to_string();
-            let known = own
-                .iter()
-                .any(|sink| sink.name().trim_end_matches('/') == shown.trim_end_matches('/'));
+            let known = own.iter().any(|sink| sink.address().is_same(address));
             if known || self.named.contains_key(address) {
                 continue;
             }
@@ -126,7 +123,7 @@ async fn post(
         let result = sink.post(&batch.alerts, now.unwrap_or(batch.now)).await;
         let again = matches!(result, Err(AlertError::Unreachable(_)));
         let posted = Event::AlertsPosted {
-            sink: sink.name().to_owned(),
+            sink: sink.address().clone(),
             result,
         };
         if events.send(posted).is_err() {

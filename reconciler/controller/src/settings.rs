@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_api::frame::TakeOver;
-use plumb_api::{HostName, LoginUrl};
+use plumb_api::{AlertmanagerUrl, HostName};
 use plumb_core::alerting;
 use plumb_core::fleet::Waits;
 use plumb_core::ports::{AlertSink, Clock, Hosts, Route, SourceError, Store};
@@ -13,7 +13,7 @@ use plumb_trust::source::Source;
 use plumb_trust::{Oid, Revocations};
 
 /// Creates the sink for an Alertmanager. The error says what is wrong with its address.
-pub type SinkMaker = dyn Fn(&LoginUrl) -> Result<Arc<dyn AlertSink>, String> + Send + Sync;
+pub type SinkMaker = dyn Fn(&AlertmanagerUrl) -> Result<Arc<dyn AlertSink>, String> + Send + Sync;
 
 /// A repository whose errors are [`SourceError`]s.
 pub type SourcePort = dyn Source<Error = SourceError>;

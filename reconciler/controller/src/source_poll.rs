@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use plumb_api::report::Retry;
 use plumb_core::alerting::{HeldCommit, Hold};
 use plumb_core::fleet::{
-    BranchVerdict, FleetRevision, REVISIONS, RollbackRecord, SourceFault, SourcePoll, StepVerdict,
-    Verification,
+    BranchVerdict, FleetRevision, REVISIONS, ResumeRecord, RollbackRecord, SourceFault, SourcePoll,
+    StepVerdict, Verification,
 };
 use plumb_core::message::Message;
 use plumb_core::ports::SourceError;
@@ -326,6 +326,14 @@ impl VerifiedBranch {
                     from: rollback.from.to_string(),
                     to: rollback.to.to_string(),
                     commit: rollback.commit.to_string(),
+                })
+                .collect(),
+            resumes: outcome
+                .resumes
+                .iter()
+                .map(|resume| ResumeRecord {
+                    rollout: resume.rollout.clone(),
+                    commit: resume.commit.to_string(),
                 })
                 .collect(),
             revoked: text(&outcome.revoked),

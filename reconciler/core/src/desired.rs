@@ -254,7 +254,7 @@ pub struct Resolved {
     /// The contents that the hosts' specs refer to.
     pub contents: Contents,
     /// The URLs of the Alertmanagers in the Fleet manifest.
-    pub alertmanagers: Vec<plumb_api::LoginUrl>,
+    pub alertmanagers: Vec<plumb_api::AlertmanagerUrl>,
     /// The number of failed hosts that halts a rollout (`rollout.halt.failures`).
     pub halt_failures: u32,
     /// Time within which a new connection must confirm changes that could cut the controller off

@@ -14,7 +14,7 @@ use plumb_api::frame::{
     Adopt, Adopted, Apply, Confirm, Facts, Observe, ObserveReport, Progress, Report,
 };
 use plumb_api::report::AgentError;
-use plumb_api::{Digest, HostName};
+use plumb_api::{AlertmanagerUrl, Digest, HostName};
 
 use crate::alert::Alert;
 pub use crate::denial::{Denial, SudoRefusal};
@@ -345,9 +345,9 @@ pub enum StoreError {
 
 /// Sends alerts to one Alertmanager.
 pub trait AlertSink: Send + Sync {
-    /// Returns the address without credentials, as the name of the Alertmanager in logs, conditions and
+    /// Returns the address. Its displayed form is the name of the Alertmanager in logs, conditions and
     /// metrics.
-    fn name(&self) -> &str;
+    fn address(&self) -> &AlertmanagerUrl;
 
     /// Sends these alerts. Their times refer to the controller's clock, which shows `now`. An Alertmanager
     /// decides by its own clock which alerts have ended, so implementations convert the times to that clock.

@@ -171,6 +171,8 @@ reasons! {
     ClockCorrected, Record, "A clock agrees with the controller's again.";
     AlertmanagerFailing, Record, "An Alertmanager doesn't accept alerts. Check that it is up and that its address in fleet.yaml is right.";
     AlertmanagerInvalid, Record, "The address of an Alertmanager in fleet.yaml can't be used.";
+    RolloutResumed, Record, "A signed `Rollout-Resume:` trailer resumed a halted rollout.";
+    NothingResumed, Record, "A signed `Rollout-Resume:` trailer names a commit whose rollout isn't halted. Write the commit that the alert PlumbRolloutHalted names.";
     AlertmanagerRecovered, Record, "An Alertmanager accepts alerts again.";
     KeyRevoked, Record, "A key was revoked by a file in the controller's folder of revoked keys (`revoked` in its configuration) or by a signed `revoke/` tag. `plumb get revisions` lists revoked keys.";
     KeyRestored, Record, "A key was removed from the controller's folder of revoked keys, and counts again if the policy has it. If nobody intended that, put it back.";

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plumb_adapters::revoked::RevokedFolder;
-use plumb_api::{HostName, LoginUrl};
+use plumb_api::{AlertmanagerUrl, HostName, LoginUrl};
 use plumb_document::{Diagnostic, SourceMap, Spanned, codes, decode, parse};
 use serde::Deserialize;
 
@@ -52,7 +52,7 @@ pub struct Config {
     /// Alertmanagers that get alerts even before the repository is read; the object `Fleet` in it can add
     /// more.
     #[serde(default)]
-    alertmanagers: Vec<Spanned<LoginUrl>>,
+    alertmanagers: Vec<Spanned<AlertmanagerUrl>>,
     /// The interval at which the controller observes each host, even if nothing has changed.
     #[serde(default = "default_resync")]
     pub resync: Period,
@@ -347,7 +347,7 @@ impl Config {
     }
 
     /// The addresses of the Alertmanagers.
-    pub fn alertmanagers(&self) -> impl Iterator<Item = &LoginUrl> {
+    pub fn alertmanagers(&self) -> impl Iterator<Item = &AlertmanagerUrl> {
         self.alertmanagers.iter().map(|url| &url.value)
     }
 

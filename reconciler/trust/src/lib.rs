@@ -49,7 +49,7 @@ pub use object::{
     WalkError, content, entries, name_of,
 };
 pub use oid::{ObjectFormat, Oid, OidError};
-pub use outcome::{By, NeedMet, Outcome, RevocationBegun, Rollback, Signer, Step};
+pub use outcome::{By, NeedMet, Outcome, Resume, RevocationBegun, Rollback, Signer, Step};
 pub use policy::{Authority, Pattern, PatternError, Policy, authority};
 pub use reason::{Missing, Reason, ReasonCode};
 pub use signature::{Armor, ArmorError, named_key};

@@ -48,6 +48,9 @@ pub struct Outcome {
     /// Signed rollbacks that were accepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rollbacks: Vec<Rollback>,
+    /// Signed requests of accepted commits to resume halted rollouts, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resumes: Vec<Resume>,
     /// Counts of the verification's work; not part of the JSON.
     #[serde(skip)]
     pub work: Work,
@@ -167,6 +170,15 @@ pub struct Rollback {
     pub commit: Oid,
 }
 
+/// A request to resume a halted rollout, as the trailer `Rollout-Resume:` of a signed commit declares it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resume {
+    /// The revision whose rollout resumes, as the trailer names it.
+    pub rollout: String,
+    /// The commit with the trailer.
+    pub commit: Oid,
+}
+
 impl Outcome {
     /// Makes an outcome that accepts nothing after the floor, for a verification to fill in.
     pub(crate) fn at(floor: Oid) -> Self {
@@ -181,6 +193,7 @@ impl Outcome {
             unbacked: None,
             off_chain: Vec::new(),
             rollbacks: Vec::new(),
+            resumes: Vec::new(),
             work: Work::default(),
             revision: None,
         }

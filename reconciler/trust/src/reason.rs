@@ -34,89 +34,89 @@ macro_rules! codes {
 }
 
 codes! {
-    /// A commit before this one isn't accepted, so this one isn't looked at.
+    /// A commit before this one isn't accepted, so this one isn't judged.
     Ancestor = "ancestor", Pending;
-    /// No identity of the policy has signed or approved it so that it counts: it is unsigned, or signed by a key that the policy doesn't have, or by one whose signature doesn't count for a reason that is told beside this.
+    /// No signature or approval of it counts: it is unsigned, or its signature is by a key that the policy doesn't have, or the signature doesn't count for a reason that is listed beside this one.
     Uncovered = "uncovered", Pending;
-    /// Some identities have approved it, but a rule needs more. `missing` says how many of which group.
+    /// Some identities have approved it, but a rule needs more. `missing` says how many, and of which group.
     ApprovalsMissing = "approvals-missing", Pending;
-    /// It is approved, but no signature says that it is meant for this repository and this branch: a `Deploy-Ref:` trailer in the commit, or an `Approve:` line in a signed tag, does.
+    /// It is approved, but no signature says that it is meant for this repository and this branch. A `Deploy-Ref:` trailer in the commit says that, or an `Approve:` line in a signed tag.
     Unbound = "unbound", Pending;
-    /// Its signature is by a key that isn't in the policy, so it counts for nothing.
+    /// Its signature is by a key that isn't in the policy, so the signature doesn't count.
     UnknownKey = "unknown-key", Pending;
-    /// Its signature is of a kind that can't be verified here, so it counts for nothing.
+    /// Its signature is of a kind that Plumb can't verify, so the signature doesn't count.
     UnsupportedSignature = "unsupported-signature", Pending;
-    /// It is dated after now; it is looked at again when that time has come. Check the signer's clock.
+    /// Its date is in the future. It is judged again when that time has come. Check the signer's clock.
     Future = "future", Pending;
-    /// A freeze of the policy covers what it changes. It is looked at again when the freeze has ended.
+    /// A freeze of the policy covers paths that it changes. It is judged again when the freeze has ended.
     Frozen = "frozen", Pending;
-    /// A commit of a merged branch isn't signed by an identity of the policy, and the policy asks for that (`sideBranches: allSigned`).
+    /// A commit of a merged branch isn't signed by an identity of the policy, and the policy requires that (`sideBranches: allSigned`).
     SideUnsigned = "side-unsigned", Pending;
-    /// An approval was found that counts for nothing here; the message says why. This alone holds nothing up.
+    /// An approval doesn't count here; the message says why. This alone doesn't block the commit.
     ApprovalIgnored = "approval-ignored", Pending;
-    /// The key had expired, or wasn't valid yet, when the signature was made.
+    /// The key had expired, or wasn't valid yet, when it made the signature.
     KeyExpired = "key-expired", PendingAlarm;
-    /// The key is revoked: by a `revoke/` tag, in its own certificate, or by this machine's configuration. Whoever has the key may have made the commit, so look at it first. Unless it is certainly its author's, set the branch back to what is accepted; nobody signs or approves it unseen. What is good is signed with another key.
+    /// The key is revoked: by a `revoke/` tag, in its own certificate, or by this machine's configuration. Whoever has the key may have made the commit, so look at the commit first. Unless its author certainly made it, set the branch back to the last accepted commit. Sign or approve nothing of it unseen. Sign what is good with another key.
     KeyRevoked = "key-revoked", PendingAlarm;
-    /// The key may not make signatures of this kind: it isn't for signing, its certificate has no self-signature (as from a keyserver that leaves out user IDs), or the signature is for something else than git.
+    /// The key may not make signatures of this kind: it isn't a signing key, or its certificate has no self-signature (some keyservers leave out user IDs), or the signature is for another purpose than git.
     KeyMisused = "key-misused", PendingAlarm;
-    /// The key is too weak to be believed, or the hash of its signature, or the hash of its certificate's self-signature (SHA-1).
+    /// The key is too weak, or the hash of the signature is (SHA-1), or the hash of the certificate's self-signature.
     WeakCrypto = "weak-crypto", PendingAlarm;
-    /// The signature claims to be older than the commit that it builds on.
+    /// The signature's time is before that of the commit on which it builds.
     Backdated = "backdated", PendingAlarm;
-    /// The signature claims to be much older than when it was first seen here.
+    /// The signature's time is long before this controller first saw it.
     SeenLate = "seen-late", PendingAlarm;
-    /// The commit was accepted once and then taken off the branch; pushed again it needs a commit of its own.
+    /// The commit was accepted once and then removed from the branch. Make its change again as a new commit.
     Tombstoned = "tombstoned", PendingAlarm;
-    /// No heartbeat has named the head for longer than the policy allows: what is shown here may be old.
+    /// No heartbeat has named the head for longer than the policy allows, so newer commits may be withheld.
     HeartbeatStale = "heartbeat-stale", PendingAlarm;
-    /// A key that is revoked today approved history that is already accepted. That stays accepted, and hosts run it: look at what the key approved since it may have been stolen, and undo what is wrong with a commit on top. This alone holds nothing up.
+    /// A key that is revoked now approved commits that are already accepted. They stay accepted, and hosts run them. Look at what the key approved since it may have been stolen, and undo what is wrong in a new commit. This alone doesn't block anything.
     HistoryRevoked = "history-revoked", PendingAlarm;
-    /// The signature names a key of the policy and is not by it.
+    /// The signature names a key of the policy, but that key didn't make it.
     BadSignature = "bad-signature", Reject;
-    /// The signature block is garbled, or can be read in more than one way.
+    /// The signature block is damaged, or can be read in more than one way.
     MalformedSignature = "malformed-signature", Reject;
-    /// The commit object is garbled, or can be read in more than one way.
+    /// The commit object is damaged, or can be read in more than one way.
     MalformedCommit = "malformed-commit", Reject;
-    /// A folder of the commit is garbled, or holds a name that some file system takes for another.
+    /// A folder of the commit is damaged, or has a name that some file system takes for another name.
     MalformedTree = "malformed-tree", Reject;
     /// An object is missing: the clone is shallow, or the server withholds it.
     MissingObject = "missing-object", Reject;
-    /// An object can't be read, or its content isn't what its name says.
+    /// An object can't be read, or its content doesn't match its object name.
     CorruptObject = "corrupt-object", Reject;
-    /// Something is larger than it may be.
+    /// Something is larger than its limit; the message names both.
     TooLarge = "too-large", Reject;
-    /// An embedded tag of a merge isn't a tag of one of its parents.
+    /// A tag that is embedded in a merge commit isn't a tag of one of its parents.
     MergetagMismatch = "mergetag-mismatch", Reject;
-    /// A trailer that must be unique is there twice.
+    /// A trailer that must be unique occurs twice.
     DuplicateTrailer = "duplicate-trailer", Reject;
-    /// A changed path is matched by no rule of the policy.
+    /// No rule of the policy matches a changed path.
     NoRule = "no-rule", Reject;
-    /// A change of `trust/` must be alone in its commit.
+    /// The commit changes `trust/` and other paths. A change of `trust/` needs a commit of its own.
     PolicyNotIsolated = "policy-not-isolated", Reject;
     /// The policy is missing, or can't be read.
     PolicyInvalid = "policy-invalid", Reject;
     /// A change of `trust/` must raise the policy's serial.
     PolicySerial = "policy-serial", Reject;
-    /// A policy must keep its repository and its ref.
+    /// A new policy has another `repository` or `ref`. A policy must keep both.
     PolicyMoved = "policy-moved", Reject;
-    /// A rule of the new policy could never be met by its identities.
+    /// The identities of the new policy could never meet one of its rules.
     PolicyUnsatisfiable = "policy-unsatisfiable", Reject;
-    /// A key of the new policy has lost a revocation that it, a part of it or another form of it had in an accepted one. Put the revocation back, or leave the key out. Where a designated revoker made it, the revoker's key file stays in trust/keys/.
+    /// A key of the new policy lacks a revocation that an accepted policy had for it, for a part of it, or for another form of it. Put the revocation back, or remove the key. If a designated revoker made the revocation, the revoker's key file must stay in trust/keys/.
     RevocationDropped = "revocation-dropped", Reject;
-    /// Submodules aren't taken: they name what no signature here covers.
+    /// The commit has a submodule. Plumb accepts none, because no signature covers what a submodule refers to.
     Gitlink = "gitlink", Reject;
-    /// A symbolic link that leaves the repository, or one within `trust/`.
+    /// A symbolic link leads out of the repository, or lies in `trust/`.
     Link = "link", Reject;
-    /// The head isn't on a first-parent chain from the floor: the branch was rewritten, or a merge has its parents swapped.
+    /// The head doesn't descend from the floor along first parents: the branch was rewritten, or a merge has its parents in the wrong order.
     NotDescendant = "not-descendant", Reject;
-    /// The head is older than the floor: the branch was set back. What is accepted stays accepted: push it again, and undo on top of it what is to go (`git revert -S COMMIT`). Where a range was given, it may be the wrong way round, or the clone is behind.
+    /// The head is older than the floor: the branch was set back. Accepted commits stay accepted. Push them again, and undo what is wrong in a new commit (`git revert -S COMMIT`). If you gave a range, it may be the wrong way round, or the clone is out of date.
     Rewound = "rewound", Reject;
-    /// A signed rollback that isn't allowed: it names other ends, or the policy differs between them.
+    /// A signed rollback isn't allowed: it names other commits than it leads from and to, or the policy differs between them.
     RollbackRefused = "rollback-refused", Reject;
-    /// An emergency commit was made longer ago than the policy allows. Sign it anew if the emergency lasts. As an ordinary change it is accepted only with the approvals that its paths need, and not while a freeze covers them.
+    /// An emergency commit is older than the policy allows. Sign it again if the emergency lasts. As an ordinary change it needs the approvals of its paths, and waits while a freeze covers them.
     EmergencyExpired = "emergency-expired", Reject;
-    /// An emergency commit touches what the policy keeps from emergencies.
+    /// An emergency commit changes paths that the policy excludes from emergencies.
     EmergencyForbidden = "emergency-forbidden", Reject;
 }
 

@@ -39,10 +39,9 @@ impl Request {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Returns what people get of it: its path and its body.
-    pub(crate) fn text(&self) -> String {
-        let body = String::from_utf8_lossy(&self.body);
-        format!("{} {}?{}\n{body}", self.method, self.path, self.query)
+    /// Returns what the receiver shows to people: the body.
+    pub(crate) fn content(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// Reads a request; `None` if the peer sent none.

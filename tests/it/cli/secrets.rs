@@ -18,6 +18,7 @@ const RECEIVER: &str = "dora:s3cret-of-the-receiver";
 const REFUSING: &str = "emil:s3cret-that-it-refuses";
 const AWAY: &str = "fred:s3cret-of-one-that-is-away";
 const IN_GIT: &str = "gina:s3cret-in-the-fleet";
+const IN_PATH: &str = "s3cret-in-a-path";
 const CONTENT: &str = "s3cret-content";
 
 /// A controller with secrets wherever it can have one, and everything that it ever printed.
@@ -181,7 +182,7 @@ fn fleet(env: &Environment, in_git: u16) -> String {
     env.write(
         "fleet/fleet.yaml",
         &format!(
-            "kind: Fleet\nmetadata: {{name: test}}\nspec:\n  alertmanagers: [{{url: \"http://{IN_GIT}@127.0.0.1:{in_git}\"}}]\n  hostDefaults: {{drift: {{mode: alert}}}}\n"
+            "kind: Fleet\nmetadata: {{name: test}}\nspec:\n  alertmanagers: [{{url: \"http://{IN_GIT}@127.0.0.1:{in_git}/{IN_PATH}\"}}]\n  hostDefaults: {{drift: {{mode: alert}}}}\n"
         ),
     );
     env.write("fleet/hosts/box.yaml", &host(&format!("{CONTENT}-one")));
@@ -211,7 +212,7 @@ impl Planted {
         let in_git = Server::http(|_| answer("200 OK", "", b""));
         let first = fleet(&env, in_git.port);
         env.key("login");
-        let mut secrets = vec![CONTENT.to_owned()];
+        let mut secrets = vec![CONTENT.to_owned(), IN_PATH.to_owned()];
         for login in [SOURCE, WRONG, PROXY, RECEIVER, REFUSING, AWAY, IN_GIT] {
             secrets.push(login.split_once(':').unwrap().1.to_owned());
             secrets.push(base64(login.as_bytes()));
@@ -228,7 +229,10 @@ impl Planted {
                 source: Server::https(repository(&env.path(""), SOURCE)),
                 proxy: Server::proxy(PROXY),
                 receiver: Server::http(|_| answer("200 OK", "", b"")),
-                refusing: Server::http(|_| answer("401 Unauthorized", "", b"who are you?")),
+                refusing: Server::http(|request| {
+                    let page = format!("cannot POST {}", request.path);
+                    answer("401 Unauthorized", "", page.as_bytes())
+                }),
                 in_git,
             },
             env,
@@ -258,9 +262,9 @@ spec:
   ssh: {{key: {folder}/login}}
   sandbox: {{box: hosts/box}}
   alertmanagers:
-    - http://{RECEIVER}@127.0.0.1:{}
-    - http://{REFUSING}@127.0.0.1:{}
-    - http://{AWAY}@127.0.0.1:1
+    - http://{RECEIVER}@127.0.0.1:{}/{IN_PATH}
+    - http://{REFUSING}@127.0.0.1:{}/{IN_PATH}
+    - http://{AWAY}@127.0.0.1:1/{IN_PATH}
 ",
             server.port, self.first, self.port, receiver.port, refusing.port
         )
@@ -302,7 +306,7 @@ spec:
         self.look("log");
         for server in [&self.servers.receiver, &self.servers.in_git] {
             for request in server.asked() {
-                self.seen.push(("an alert".to_owned(), request.text()));
+                self.seen.push(("an alert".to_owned(), request.content()));
             }
         }
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use backon::{ExponentialBuilder, Retryable as _};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
+use plumb_api::AlertmanagerUrl;
 use plumb_core::alert::{Alert, CLOCK_TOLERANCE};
 use plumb_core::ports::{AlertError, AlertSink, Posted};
 use reqwest::{Client, StatusCode, Url, header};
@@ -28,7 +29,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// One Alertmanager. Each member of a cluster needs its own sink: behind a load balancer, alerts get lost.
 #[derive(Debug)]
 pub struct Alertmanager {
-    name: String,
+    address: AlertmanagerUrl,
     endpoint: Url,
     client: Client,
     login: Option<Credentials>,
@@ -75,14 +76,14 @@ pub enum AlertmanagerAddressError {
 
 impl Alertmanager {
     /// Creates the sink for `http://HOST:PORT`, optionally with a path prefix. `USER:PASSWORD@` in the
-    /// address is used to log in and never shown.
-    pub fn new(address: &str) -> Result<Self, AlertmanagerAddressError> {
-        let mut base = Url::parse(address)
+    /// address is used to log in.
+    pub fn new(address: AlertmanagerUrl) -> Result<Self, AlertmanagerAddressError> {
+        let base = Url::parse(address.reveal())
             .map_err(|error| AlertmanagerAddressError::NotUrl(error.to_string()))?;
         if !matches!(base.scheme(), "http" | "https") {
             return Err(AlertmanagerAddressError::Scheme(base.scheme().to_owned()));
         }
-        // reqwest sends the user and password of `endpoint` as a header; `base` is for display.
+        // reqwest sends the user and password of `endpoint` as a header.
         let mut endpoint = base.clone();
         endpoint.set_query(None);
         endpoint.set_fragment(None);
@@ -90,11 +91,6 @@ impl Alertmanager {
             "{}/api/v2/alerts",
             base.path().trim_end_matches('/')
         ));
-        // These calls fail only for a URL without a host, and every http URL has one.
-        let _ = base.set_username("");
-        let _ = base.set_password(None);
-        base.set_query(None);
-        base.set_fragment(None);
 
         crate::tls::install_provider();
         let client = Client::builder()
@@ -106,7 +102,7 @@ impl Alertmanager {
             .build()
             .map_err(|error| AlertmanagerAddressError::Client(chain(&error)))?;
         Ok(Self {
-            name: base.as_str().trim_end_matches('/').to_owned(),
+            address,
             endpoint,
             client,
             login: None,
@@ -117,6 +113,7 @@ impl Alertmanager {
     /// Logs in with `login` instead of the user and password in the address.
     #[must_use]
     pub fn with_login(mut self, login: Credentials) -> Self {
+        // These calls fail only for a URL without a host, and every http URL has one.
         let _ = self.endpoint.set_username("");
         let _ = self.endpoint.set_password(None);
         self.login = Some(login);
@@ -173,7 +170,7 @@ impl Alertmanager {
         if status.is_success() {
             return Ok(date(&response));
         }
-        let said = read(response).await;
+        let said = self.address.mask_path_in(&read(response).await);
         if worth_retrying(status) {
             let what = if said.is_empty() {
                 format!("it answered {status}")
@@ -190,8 +187,8 @@ impl Alertmanager {
 }
 
 impl AlertSink for Alertmanager {
-    fn name(&self) -> &str {
-        &self.name
+    fn address(&self) -> &AlertmanagerUrl {
+        &self.address
     }
 
     fn post<'a>(

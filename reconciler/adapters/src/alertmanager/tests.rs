@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use plumb_api::AlertmanagerUrl;
 use plumb_core::alert::Alert;
 use plumb_core::ports::{AlertError, AlertSink, Posted};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -89,8 +90,8 @@ fn alert(host: &str) -> Alert {
 #[tokio::test]
 async fn alerts_travel_as_alertmanager_takes_them() {
     let (address, mut requests) = server(vec![answer("200 OK", "")]).await;
-    let sink = Alertmanager::new(&format!("http://{address}/")).unwrap();
-    assert_eq!(sink.name(), format!("http://{address}"));
+    let sink = Alertmanager::new(AlertmanagerUrl::new(format!("http://{address}/"))).unwrap();
+    assert_eq!(sink.address().to_string(), format!("http://{address}"));
     let mut with_url = alert("linda");
     with_url.generator_url = "http://plumb/hosts/linda".to_owned();
     sink.post(&[with_url, alert("beta")], now()).await.unwrap();
@@ -126,8 +127,11 @@ async fn alerts_travel_as_alertmanager_takes_them() {
 #[tokio::test]
 async fn a_prefix_is_kept_and_a_login_is_sent_but_never_shown() {
     let (address, mut requests) = server(vec![answer("200 OK", ""), answer("200 OK", "")]).await;
-    let sink = Alertmanager::new(&format!("http://bob:s%40cret@{address}/monitoring/am/")).unwrap();
-    assert_eq!(sink.name(), format!("http://{address}/monitoring/am"));
+    let sink = Alertmanager::new(AlertmanagerUrl::new(format!(
+        "http://bob:s%40cret@{address}/monitoring/am/"
+    )))
+    .unwrap();
+    assert_eq!(sink.address().to_string(), format!("http://{address}"));
     sink.post(&[alert("linda")], now()).await.unwrap();
     let request = requests.recv().await.unwrap();
     assert!(
@@ -161,7 +165,7 @@ async fn large_sets_go_in_batches_and_a_refused_one_stops_none() {
         answer("200 OK", ""),
     ])
     .await;
-    let sink = Alertmanager::new(&format!("http://{address}")).unwrap();
+    let sink = Alertmanager::new(AlertmanagerUrl::new(format!("http://{address}"))).unwrap();
     let alerts: Vec<_> = (0..600).map(|n| alert(&format!("host-{n}"))).collect();
     let error = sink.post(&alerts, now()).await.unwrap_err();
     let AlertError::Refused { status: 400, body } = error else {
@@ -189,7 +193,7 @@ async fn what_may_pass_is_told_from_what_never_will() {
         answer("401 Unauthorized", "no"),
     ])
     .await;
-    let sink = Alertmanager::new(&format!("http://{address}")).unwrap();
+    let sink = Alertmanager::new(AlertmanagerUrl::new(format!("http://{address}"))).unwrap();
     let one = [alert("linda")];
     let error = sink.post(&one, now()).await.unwrap_err();
     assert_eq!(
@@ -219,7 +223,8 @@ async fn a_server_that_is_off_is_unreachable_and_its_error_has_no_password() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let sink = Alertmanager::new(&format!("http://bob:secret@{address}")).unwrap();
+    let sink =
+        Alertmanager::new(AlertmanagerUrl::new(format!("http://bob:secret@{address}"))).unwrap();
     let error = sink.post(&[alert("linda")], now()).await.unwrap_err();
     let AlertError::Unreachable(reason) = &error else {
         panic!("{error:?}")
@@ -231,11 +236,11 @@ async fn a_server_that_is_off_is_unreachable_and_its_error_has_no_password() {
 #[test]
 fn addresses_that_cant_be_are_refused() {
     assert!(matches!(
-        Alertmanager::new("127.0.0.1:9093"),
+        Alertmanager::new(AlertmanagerUrl::new("127.0.0.1:9093")),
         Err(AlertmanagerAddressError::NotUrl(_) | AlertmanagerAddressError::Scheme(_))
     ));
     assert!(matches!(
-        Alertmanager::new("ftp://127.0.0.1"),
+        Alertmanager::new(AlertmanagerUrl::new("ftp://127.0.0.1")),
         Err(AlertmanagerAddressError::Scheme(_))
     ));
 }
@@ -253,7 +258,7 @@ async fn sends_times_by_the_alertmanagers_clock() {
         dated(now()),
     ];
     let (address, mut requests) = server(answers).await;
-    let sink = Alertmanager::new(&format!("http://{address}")).unwrap();
+    let sink = Alertmanager::new(AlertmanagerUrl::new(format!("http://{address}"))).unwrap();
     let mut ends = async || requests.recv().await.unwrap().body[0]["endsAt"].clone();
 
     // It doesn't know yet: the answer shows the clock, and the alerts are sent once more.

@@ -1,24 +1,26 @@
 //! `check`: a condition that must hold, tested from the host itself.
 
-use std::io::{Read, Write};
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use plumb_api::period::Period;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{
-    CheckObserved, CheckResult, CheckSpec, HttpCheck, ServiceSpec, host_and_port,
+    CheckObserved, CheckResult, CheckSpec, HttpCheck, ProgramCheck, ServiceSpec, host_and_port,
 };
 use plumb_api::{Observed, Spec};
 
 use super::certificate;
 use super::{
     ApplyContext, Batch, Effect, GiveBack, Inquiry, Item, ItemChange, Lane, ObserveContext,
-    Provider, systemd, wrong_type,
+    Provider, Sandbox, not_in_a_sandbox, systemd, wrong_type,
 };
 use crate::error::{Result, fail};
-use crate::sys::{Program, Sys};
+use crate::sys::{Accounts, Program, Sys};
 
 /// Time limit of one attempt over the network.
 const NETWORK_LIMIT: Duration = Duration::from_secs(5);
@@ -38,6 +40,10 @@ const MAX_ANSWER: u64 = 4096;
 pub(crate) struct Checks;
 
 impl Provider for Checks {
+    fn sandbox(&self) -> Sandbox {
+        Sandbox::Supported
+    }
+
     fn inquiry(&self) -> Inquiry {
         Inquiry::Programs("check")
     }
@@ -102,7 +108,13 @@ fn side_by_side<T: Sync, U: Send>(
 }
 
 fn until_it_holds(sys: &Sys, spec: &CheckSpec) -> Result<Effect> {
-    let deadline = Instant::now() + spec.within.map_or(WITHIN, Period::duration);
+    // A program doesn't appear by waiting.
+    let usual = if spec.program.is_some() {
+        Duration::ZERO
+    } else {
+        WITHIN
+    };
+    let deadline = Instant::now() + spec.within.map_or(usual, Period::duration);
     loop {
         match attempt(sys, spec) {
             Ok(()) => return Ok(Effect::Done),
@@ -114,6 +126,12 @@ fn until_it_holds(sys: &Sys, spec: &CheckSpec) -> Result<Effect> {
 
 /// Tests the condition once.
 fn attempt(sys: &Sys, spec: &CheckSpec) -> Result<()> {
+    if let Some(check) = &spec.program {
+        return executable(sys, check);
+    }
+    if sys.is_sandbox() {
+        return Err(not_in_a_sandbox("`check` resources"));
+    }
     if let Some(http) = &spec.http {
         return request(sys, http);
     }
@@ -244,6 +262,39 @@ fn program(sys: &Sys, words: &[String]) -> Result<()> {
         Err(error) if error.code == ErrorCode::TimedOut => failed(error.message),
         Err(error) => Err(error),
     }
+}
+
+/// Fails if a program isn't there, or can't be executed, or if the user that runs it doesn't exist.
+fn executable(sys: &Sys, check: &ProgramCheck) -> Result<()> {
+    if sys.is_sandbox() {
+        return Ok(());
+    }
+    let path = &check.path;
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => {}
+        Ok(_) => return failed(format!("{path} is no executable file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(AgentError::new(
+                ErrorCode::CheckFailed,
+                format!("the program {path} isn't on the host"),
+            )
+            .hint("correct the path, or add the file or package that brings it"));
+        }
+        Err(error) => return failed(format!("can't look at {path}: {error}")),
+    }
+    let Some(user) = &check.user else {
+        return Ok(());
+    };
+    let mut accounts = Accounts::load(sys);
+    accounts.ask(sys, user.name().into_iter().collect(), BTreeSet::new());
+    if accounts.uid_of(user).is_some() {
+        return Ok(());
+    }
+    Err(AgentError::new(
+        ErrorCode::CheckFailed,
+        format!("the host doesn't have the user {user}, who is to run {path}"),
+    )
+    .hint(format!("add `user: {{{user}: {{}}}}`, or correct its name")))
 }
 
 fn is_active(sys: &Sys, unit: &str) -> Result<()> {

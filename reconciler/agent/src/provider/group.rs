@@ -1,8 +1,9 @@
 //! `group`.
 
 use plumb_api::plan::FieldChange;
+use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{GroupObserved, GroupSpec, Membership, Presence};
-use plumb_api::{Observed, Spec};
+use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::faults::Faults;
 use super::members::{self, Difference, Memberships, Unknown};
@@ -57,6 +58,35 @@ impl Provider for Groups {
             }))
         };
         items.iter().map(one).collect()
+    }
+
+    /// A group can't be removed while it is the primary group of a user. Users whose change in the same run
+    /// gives them another group, or removes them, don't count.
+    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+        let name = change.address.name();
+        let Some(group) = cx
+            .accounts
+            .group(name)
+            .filter(|_| change.spec.wants_absent())
+        else {
+            return Ok(());
+        };
+        let mut users = cx.accounts.users.iter();
+        let Some(user) = users.find(|user| user.gid == group.gid && stays(cx, &user.name, name))
+        else {
+            return Ok(());
+        };
+        Err(AgentError::new(
+            ErrorCode::Refused,
+            format!(
+                "the group {name} is the primary group of the user {}",
+                user.name
+            ),
+        )
+        .hint(format!(
+            "give the user another group first: `user: {{{}: {{group: …}}}}`",
+            user.name
+        )))
     }
 
     fn withdraw(
@@ -147,6 +177,20 @@ impl GiveBack for Groups {
             Some(gid) => format!("a group with the id {gid}"),
             None => "a group".to_owned(),
         })
+    }
+}
+
+/// True if nothing in git, and no give-back, takes this primary group from a user.
+fn stays(cx: &ObserveContext<'_>, user: &str, group: &str) -> bool {
+    let Ok(address) = Address::new(Kind::User, user) else {
+        return true;
+    };
+    match cx.inputs.desired.get(&address).map(|leaf| &leaf.spec) {
+        Some(Spec::User(spec)) => {
+            let other = spec.group.as_ref().is_some_and(|own| own.as_str() != group);
+            spec.state == Presence::Present && !other
+        }
+        _ => cx.inputs.ledger.entry(&address).is_none(),
     }
 }
 

@@ -201,7 +201,11 @@ impl GiveBack for Services {
             Some(false)
         };
         Spec::Service(ServiceSpec {
-            state: managed.state.map(|_| state),
+            // An original without a state is one of a sandbox, where nothing runs.
+            state: managed
+                .state
+                .filter(|_| original.state.is_some() || !original.known)
+                .map(|_| state),
             enabled: managed.enabled.and(enabled),
             masked: managed.masked.map(|_| original.masked),
             ..ServiceSpec::default()

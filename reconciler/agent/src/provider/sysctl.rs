@@ -6,6 +6,8 @@ use plumb_api::plan::FieldChange;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, Mode, Presence, SysctlObserved, SysctlSpec};
 use plumb_api::{Observed, Spec};
+use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::io::Errno;
 
 use super::at_path::{self, Bytes, Put, ROOT};
 use super::{
@@ -194,6 +196,23 @@ impl Provider for Sysctls {
         items.iter().map(|item| observe(cx.sys, item)).collect()
     }
 
+    /// If `/proc/sys` is read-only, as in most containers, the host refuses every change of a running value.
+    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+        let key = change.address.name();
+        let Spec::Sysctl(spec) = change.spec else {
+            return wrong_type(change.address);
+        };
+        let is_set = change.changes("running") && !cx.sys.is_sandbox();
+        match spec
+            .value
+            .as_deref()
+            .filter(|_| is_set && is_read_only(key))
+        {
+            Some(value) => Err(not_taken(key, value, &Errno::ROFS.into())),
+            None => Ok(()),
+        }
+    }
+
     /// If another file sets the key to another value after Plumb's file at boot, the host refuses the
     /// persisted value.
     fn refused_fields(
@@ -368,22 +387,30 @@ fn set(key: &str, value: &str) -> Result<()> {
         Ok(()) => Ok(()),
         // The kernel returns the same error if the value names something that it doesn't have.
         Err(error) if error.kind() == ErrorKind::NotFound && !is_there(key) => Err(missing(key)),
-        Err(error) => {
-            let refused = AgentError::new(
-                ErrorCode::Refused,
-                format!("the kernel doesn't take `{value}` for {key}: {error}"),
-            );
-            Err(match error.kind() {
-                ErrorKind::ReadOnlyFilesystem => {
-                    refused.hint("in a container most of /proc/sys can't be written")
-                }
-                ErrorKind::NotFound => refused.hint(
-                    "the value names something that the kernel doesn't have: load the module that brings it",
-                ),
-                _ => refused,
-            })
-        }
+        Err(error) => Err(not_taken(key, value, &error)),
     }
+}
+
+/// Returns the error for a running value that can't be written.
+fn not_taken(key: &str, value: &str, error: &std::io::Error) -> AgentError {
+    let refused = AgentError::new(
+        ErrorCode::Refused,
+        format!("the kernel doesn't take `{value}` for {key}: {error}"),
+    );
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => {
+            refused.hint("in a container most of /proc/sys can't be written")
+        }
+        ErrorKind::NotFound => refused.hint(
+            "the value names something that the kernel doesn't have: load the module that brings it",
+        ),
+        _ => refused,
+    }
+}
+
+/// True if a key lies on a read-only mount of `/proc/sys`.
+fn is_read_only(key: &str) -> bool {
+    statvfs(kernel_path(key)).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 fn is_there(key: &str) -> bool {

@@ -14,7 +14,8 @@ use super::{
     ApplyContext, Effect, GiveBack, Inquiry, Item, ItemChange, Lane, ObserveContext, Provider,
     Sandbox, each, wrong_type,
 };
-use crate::error::Result;
+use crate::book::Desired;
+use crate::error::{Result, fail};
 use crate::sys::{FileKind, Sys};
 
 /// Target of the link that masks a unit.
@@ -83,6 +84,19 @@ impl Provider for Units {
             _ => FileKind::File,
         };
         at_path::check_change(cx, &path, found, change)
+    }
+
+    /// The removal of a unit file ends what runs from it.
+    fn losses(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Vec<String> {
+        let name = change.address.name();
+        let path = UnitSpec::path_in_folder(name);
+        if !change.spec.wants_absent()
+            || is_defined_elsewhere(cx.sys, cx.inputs.desired, name, &path)
+        {
+            return Vec::new();
+        }
+        let units = running(cx.sys, name).into_iter();
+        units.map(|unit| format!("the running {unit}")).collect()
     }
 
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
@@ -246,6 +260,77 @@ fn check_vendor(sys: &Sys, name: &str) -> Result<()> {
     }
 }
 
+/// Endings of the units that are stopped when their file goes. To stop a unit of another type would unmount a
+/// file system, or end everything in a slice.
+const STOPPED: [&str; 4] = [".service", ".socket", ".timer", ".path"];
+
+/// True if a unit doesn't end with its file: the file is a drop-in, another file defines the unit, or another
+/// resource decides about it.
+fn is_defined_elsewhere(sys: &Sys, desired: &Desired, unit: &str, path: &str) -> bool {
+    let wanted = |kind, name: &str| {
+        let address = Address::new(kind, name).ok();
+        address.is_some_and(|address| desired.get(&address).is_some())
+    };
+    sys.is_sandbox()
+        || unit.contains('/')
+        || check_vendor(sys, unit).is_err()
+        || wanted(Kind::Service, ServiceSpec::name_of(unit))
+        || wanted(Kind::File, path)
+        || wanted(Kind::Link, path)
+}
+
+/// Returns the names of a unit, or of a template's instances, that run.
+fn running(sys: &Sys, unit: &str) -> Vec<String> {
+    let pattern = unit.replace('\\', "\\\\").replacen("@.", "@*.", 1);
+    let states = "--state=active,activating,reloading,deactivating";
+    let words = [
+        "list-units",
+        "--plain",
+        "--no-legend",
+        "--full",
+        states,
+        "--",
+        &pattern,
+    ];
+    let listed = systemd::control(sys, &words).map(|output| output.stdout);
+    let names = listed.unwrap_or_default();
+    let names = names
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    names.map(str::to_owned).collect()
+}
+
+/// Stops what runs from a unit file that is about to go, for example because another unit wants it. Without
+/// its file, nobody could tell what it is.
+fn stop_running(cx: &mut ApplyContext<'_>, unit: &str, path: &str) -> Result<()> {
+    if is_defined_elsewhere(cx.sys, cx.desired, unit, path) {
+        return Ok(());
+    }
+    let units = running(cx.sys, unit);
+    if units.is_empty() {
+        return Ok(());
+    }
+    let all = units.join(", ");
+    if !STOPPED.iter().any(|ending| unit.ends_with(ending)) {
+        cx.warnings.push(format!(
+            "{all} is still active, and its file {path} is removed"
+        ));
+        return Ok(());
+    }
+    let words: Vec<&str> = ["stop", "--"]
+        .into_iter()
+        .chain(units.iter().map(String::as_str))
+        .collect();
+    match systemd::job(cx.sys, &words)? {
+        Some(output) if output.status == 0 => Ok(()),
+        Some(output) => Err(systemd::failure(cx.sys, &units[0], "stop", &output)),
+        None => fail(
+            ErrorCode::UnitPending,
+            format!("waiting for {all} to stop before {path} is removed"),
+        ),
+    }
+}
+
 /// Resets the failed state of a unit that has no file any more. Otherwise systemd would list it as failed
 /// until the next boot.
 fn forget_failure(sys: &Sys, unit: &str) {
@@ -272,6 +357,7 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         remove_link(cx.sys, &path)?;
     }
     if spec.state == Presence::Absent {
+        stop_running(cx, work.address.name(), &path)?;
         at_path::remove(cx, &path, FileKind::File)?;
         at_path::remove_made(cx, work.original)?;
         forget_failure(cx.sys, work.address.name());

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use plumb_api::plan::FieldChange;
+use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{GroupSpec, Membership, Presence, Principal, UserObserved, UserSpec};
 use plumb_api::{Address, Kind, Observed, Spec};
 
@@ -16,7 +17,7 @@ use super::{
 use super::{home_directory, identity, passwd};
 use crate::book::CreationStep;
 use crate::error::Result;
-use crate::sys::Accounts;
+use crate::sys::{Accounts, Sys};
 
 pub(crate) struct Users;
 
@@ -54,10 +55,12 @@ impl Provider for Users {
                 }));
             };
             let group = |wish: &Principal| cx.accounts.group_owner(user.gid, wish);
+            // The order of removals depends on the primary group.
+            let any_group = ROOT.parse().ok().filter(|_| spec.state == Presence::Absent);
             Ok(Observed::User(UserObserved {
                 state: Some(Presence::Present),
                 uid: spec.uid.map(|_| user.uid),
-                group: spec.group.as_ref().and_then(group),
+                group: spec.group.as_ref().or(any_group.as_ref()).and_then(group),
                 groups: spec.groups.as_ref().map(|_| cx.accounts.memberships(name)),
                 home: spec.home.as_ref().map(|_| user.home.clone()),
                 shell: spec.shell.as_ref().map(|_| user.shell.clone()),
@@ -97,7 +100,14 @@ impl Provider for Users {
         groups.withdraw(fields, "groups");
     }
 
-    /// If the user's primary group doesn't exist, the agent still changes the other fields.
+    /// A user isn't created with a shell that the host doesn't have.
+    fn check_change(&self, cx: &ObserveContext<'_>, change: &ItemChange<'_>) -> Result<()> {
+        let missing = missing_shell(cx.sys, change).filter(|_| change.changes("state"));
+        missing.map_or(Ok(()), Err)
+    }
+
+    /// If the primary group or the shell of an existing user doesn't exist, the agent still changes the other
+    /// fields.
     fn refused_fields(
         &self,
         cx: &ObserveContext<'_>,
@@ -115,7 +125,11 @@ impl Provider for Users {
             field: "group",
             error: passwd::no_such_group(change.address.name(), group.as_str()),
         };
-        missing.map(refused).into_iter().collect()
+        let shell = missing_shell(cx.sys, change).map(|error| RefusedField {
+            field: "shell",
+            error,
+        });
+        missing.map(refused).into_iter().chain(shell).collect()
     }
 
     /// Plumb neither reads nor stores a user's fields in `/etc/shadow`.
@@ -217,6 +231,27 @@ impl GiveBack for Users {
             None => "a user".to_owned(),
         })
     }
+}
+
+/// Returns the error for a shell that the host doesn't have: nobody could log in with it. A sandbox has no
+/// programs.
+fn missing_shell(sys: &Sys, change: &ItemChange<'_>) -> Option<AgentError> {
+    let Spec::User(spec) = change.spec else {
+        return None;
+    };
+    let shell = spec.shell.as_ref()?;
+    let is_checked = change.changes("shell") && change.original.is_none() && !sys.is_sandbox();
+    if !is_checked || sys.exists(shell) {
+        return None;
+    }
+    let name = change.address.name();
+    Some(
+        AgentError::new(
+            ErrorCode::NotFound,
+            format!("the host doesn't have the shell {shell} of the user {name}"),
+        )
+        .hint("correct `shell`, or write the package that brings it into the user's `after`"),
+    )
 }
 
 fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {

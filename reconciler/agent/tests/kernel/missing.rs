@@ -54,6 +54,34 @@ fn an_interface_that_isnt_there_fails_alone_and_its_file_waits() {
 }
 
 #[test]
+fn read_only_kernel_is_refused_by_the_plan_as_by_the_run() {
+    on_a_host(
+        "missing::read_only_kernel_is_refused_by_the_plan_as_by_the_run",
+        || {
+            let mount = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys";
+            let done = std::process::Command::new("sh")
+                .args(["-c", mount])
+                .status();
+            assert!(done.unwrap().success());
+            let key = "net.ipv4.conf.ve/100.arp_ignore";
+            let state = keys(&[(key, "1")]);
+            let mut driver = Driver::host();
+            let report = driver.observe(&state);
+            let mut all = report.differences.iter();
+            let refusal = all.find_map(|one| one.refusal.clone()).unwrap();
+            assert_eq!(refusal.code, ErrorCode::Refused);
+            assert!(
+                refusal.message.contains("Read-only file system"),
+                "{refusal}"
+            );
+            let failed = apply(&mut driver, &state);
+            assert_eq!(failed.len(), 1, "{failed:?}");
+            assert_eq!(failed[0].1.message, refusal.message);
+        },
+    );
+}
+
+#[test]
 fn a_key_spelled_with_dots_names_the_one_that_the_kernel_has() {
     on_a_host(
         "missing::a_key_spelled_with_dots_names_the_one_that_the_kernel_has",

@@ -372,3 +372,43 @@ fn a_missing_primary_group_stops_only_that_field() {
         "nothing else is left to do: {report:#?}"
     );
 }
+
+#[test]
+fn group_goes_after_its_users_got_another_primary_group() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let goes = json!({"state": "absent"});
+    let state = other()
+        .with("group:staff", json!({"gid": 50}))
+        .with("user:alice", json!({"group": "staff"}))
+        .with("group:alice", goes.clone());
+    driver.converge(&state);
+    assert!(!root.read("/etc/group").contains("alice:x:1000:\n"));
+    assert!(root.read("/etc/passwd").contains("alice:x:1000:50:"));
+    // Both go in one run.
+    let root = Root::new();
+    let state = other()
+        .with("user:alice", goes.clone())
+        .with("group:alice", goes);
+    root.driver().converge(&state);
+    assert!(!root.read("/etc/group").contains("alice:x:1000:\n"));
+}
+
+#[test]
+fn plan_refuses_to_remove_the_primary_group_of_a_user_that_stays() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let state = other().with("group:alice", json!({"state": "absent"}));
+    let report = driver.observe(&state);
+    let refusal = report
+        .differences
+        .iter()
+        .find_map(|difference| difference.refusal.clone())
+        .unwrap();
+    let says = "the group alice is the primary group of the user alice";
+    assert_eq!(
+        (refusal.code, refusal.message.as_str()),
+        (ErrorCode::Refused, says)
+    );
+    assert_eq!(try_once(&mut driver, &state)[0].1, says);
+}

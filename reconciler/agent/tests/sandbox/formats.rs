@@ -2,7 +2,8 @@
 //!
 //! `fixtures/state-v1` was written by the agent of version 0.1.0: `finished` after two runs,
 //! `interrupted` with the second one cut off after its first confirmation, and `failed` with a user whose
-//! home couldn't be made and a group whose original has a stale member.
+//! home couldn't be made and a group whose original has a stale member. `service` was made from it by hand: a
+//! run enabled a service and failed to start it, before ledgers had the specs of failed runs.
 
 use std::path::Path;
 
@@ -148,6 +149,54 @@ fn gives_back_from_the_ledger_of_a_failed_run() {
     );
     assert!(!root.read("/etc/passwd").contains("carol"));
     assert!(root.read("/etc/group").contains("app:x:4300:ghost\n"));
+}
+
+/// A host on which an earlier agent enabled a service and failed before it could confirm that.
+fn host_with_failed_service() -> Root {
+    let root = Root::new();
+    let unit = "[Service]\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n";
+    root.write("/lib/systemd/system/bad.service", unit);
+    let state = State::new().with("service:bad", json!({"enabled": true}));
+    root.driver().converge(&state);
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/state-v1");
+    std::fs::remove_dir_all(root.path("/var/lib/plumb")).unwrap();
+    copy(&fixtures.join("service"), &root.path("/var/lib/plumb"));
+    assert!(root.has(ENABLED));
+    root
+}
+
+const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants/bad.service";
+
+#[test]
+fn service_that_failed_before_it_was_confirmed_is_given_back() {
+    let root = host_with_failed_service();
+    let mut driver = root.driver();
+    let dropped = State::new().with("file:/etc/hostname", json!({"content": "h1\n"}));
+    let report = driver.observe(&dropped);
+    assert_eq!(report.ledger.state, LedgerState::Sound);
+    apply(&mut driver, &dropped);
+    assert!(!root.has(ENABLED));
+    assert_eq!(driver.observe(&dropped).ledger.resources, 1);
+}
+
+#[test]
+fn service_that_failed_before_it_was_confirmed_keeps_its_original() {
+    let root = host_with_failed_service();
+    let mut driver = root.driver();
+    let wanted = State::new().with("service:bad", json!({"enabled": true}));
+    let report = driver.observe(&wanted);
+    assert!(report.differences.is_empty(), "{:#?}", report.differences);
+    assert_eq!(report.unconfirmed.len(), 1);
+    apply(&mut driver, &wanted);
+    assert!(root.has(ENABLED));
+    apply(
+        &mut driver,
+        &State::new().with("file:/etc/hostname", json!({"content": "h1\n"})),
+    );
+    assert!(
+        !root.has(ENABLED),
+        "the original is from before the failed run"
+    );
 }
 
 #[test]

@@ -202,3 +202,25 @@ fn keeps_its_folder_while_something_is_not_given_back() {
     assert_eq!(failures(&report).len(), 1);
     assert!(root.has("/var/lib/plumb/holder"));
 }
+
+#[test]
+fn what_a_moved_link_changes_is_told_and_put_right_by_the_next_run() {
+    let root = Root::new();
+    root.write("/srv/a/x", "ours\n");
+    root.write("/srv/b/x", "the old release's\n");
+    let state = |target: &str| {
+        State::new()
+            .with("link:/srv/current", json!({"target": target}))
+            .with("file:/srv/current/x", json!({"content": "ours\n"}))
+    };
+    let mut driver = root.driver();
+    driver.converge(&state("/srv/a").without("file:/srv/current/x"));
+    driver.converge(&state("/srv/a"));
+    let next = state("/srv/b");
+    let report = driver.observe(&next);
+    let report = driver.try_apply(&next, plan(&next, &report)).unwrap();
+    let stopped = report.stopped.unwrap();
+    assert!(stopped.message.contains("file:/srv/current/x"), "{stopped}");
+    assert_eq!(driver.converge(&next), 1);
+    assert_eq!(root.read("/srv/b/x"), "ours\n");
+}

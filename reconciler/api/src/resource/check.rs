@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::command::check_plain_name;
-use super::field::Manage;
+use super::field::{Manage, Principal};
 use super::program::check_program;
 use super::service::unit_name;
 use super::unit::is_unit_name;
@@ -14,7 +14,7 @@ use crate::plan::{Consequence, FieldChange};
 
 /// A condition that must hold on the host. A check changes nothing. Any name may be chosen.
 ///
-/// Give exactly one of `http`, `tcp`, `run`, `unit` and `certificate`. The agent tests the condition at every observation,
+/// Give exactly one of `http`, `tcp`, `run`, `unit`, `certificate` and `program`. The agent tests the condition at every observation,
 /// and again after all changes of a run; then it waits for the condition for up to `within`. While the check
 /// fails, the host isn't Ready, with the reason `CheckFailed`, and resources whose `after` names the check
 /// aren't changed.
@@ -39,6 +39,10 @@ pub struct CheckSpec {
     /// `openssl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateCheck>,
+    /// A program that must be there and executable, and the user that runs it: `{path, user}`. Only existence is
+    /// tested: the program isn't run. In a sandbox, which has no programs, this check passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramCheck>,
     /// How long the agent waits for the check to pass after changes, such as `30s` (the default).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Period>,
@@ -72,6 +76,18 @@ pub struct CertificateCheck {
     /// How long the certificate must still be valid, such as `14d`; when left out, it must be valid now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_for: Option<Period>,
+}
+
+/// A program that must be there, and the user that runs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProgramCheck {
+    /// The absolute path of the program.
+    pub path: String,
+    /// The user that runs it, who must exist.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Principal>,
 }
 
 /// Checks a DNS name, whose first label may be `*`.
@@ -183,12 +199,13 @@ impl Resource for CheckSpec {
             !self.run.is_empty(),
             self.unit.is_some(),
             self.certificate.is_some(),
+            self.program.is_some(),
         ];
         if forms.into_iter().filter(|there| *there).count() != 1 {
             problems.push(Problem {
                 field: "run",
                 message:
-                    "a check must have exactly one of `http`, `tcp`, `run`, `unit` and `certificate`"
+                    "a check must have exactly one of `http`, `tcp`, `run`, `unit`, `certificate` and `program`"
                         .to_owned(),
                 hint: "split it into several checks".to_owned(),
             });
@@ -250,6 +267,17 @@ impl Resource for CheckSpec {
                 });
             }
         }
+        if let Some(Err(message)) = self
+            .program
+            .as_ref()
+            .map(|program| check_path(&program.path))
+        {
+            problems.push(Problem {
+                field: "program",
+                message,
+                hint: "write `program: {path: /usr/local/bin/report}`".to_owned(),
+            });
+        }
         problems
     }
 
@@ -272,8 +300,11 @@ impl Resource for CheckSpec {
         true
     }
 
+    /// A program that is there is still there after other changes, unless one of them removes it; the next
+    /// observation shows that.
     fn on_any_change(&self, name: &str) -> Option<Consequence> {
-        Some(Consequence::Runs(format!("check {name}")))
+        let is_tested = self.program.is_none();
+        is_tested.then(|| Consequence::Runs(format!("check {name}")))
     }
 
     fn after(&self) -> &[Address] {

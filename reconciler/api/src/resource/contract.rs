@@ -137,6 +137,12 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// True if the resource exists on the host.
     fn exists(observed: &Self::Observed) -> bool;
 
+    /// Returns the resources that the observed resource uses. If a run removes one of them, it changes this
+    /// resource first.
+    fn uses(_observed: &Self::Observed) -> Vec<Address> {
+        Vec::new()
+    }
+
     /// True if the observed resource must be removed before this one can be created.
     fn replaces(&self, _observed: &Self::Observed) -> bool {
         false

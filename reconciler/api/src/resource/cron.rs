@@ -8,7 +8,8 @@ use super::field::{Manage, Principal};
 use super::program::check_program;
 use crate::address::AnyAddress;
 
-/// A program that cron runs. It expands to a `file` of the same name in `/etc/cron.d`.
+/// A program that cron runs. It expands to a `file` of the same name in `/etc/cron.d`, and to the
+/// `check` `cron-NAME`, which fails while the program or the user isn't on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -15,7 +15,7 @@ use crate::plan::{Consequence, FieldChange};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GroupSpec {
-    /// `present` (default) or `absent`.
+    /// `present` (default) or `absent`. The primary group of a user that stays isn't removed.
     #[serde(default, skip_serializing_if = "Presence::is_present")]
     pub state: Presence,
     /// The numeric id. When left out, a new group gets the next free id of the host.

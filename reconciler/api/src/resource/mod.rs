@@ -70,7 +70,8 @@ pub use certificate::{
     Acme, CertificateFiles, CertificateSpec, DnsChallenge, HttpChallenge, TlsChallenge,
 };
 pub use check::{
-    CertificateCheck, CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, host_and_port,
+    CertificateCheck, CheckObserved, CheckResult, CheckSpec, HttpCheck, HttpUrl, ProgramCheck,
+    host_and_port,
 };
 pub use command::{CommandObserved, CommandSpec, Guard};
 pub use composite::{Composite, Named};

@@ -320,6 +320,11 @@ macro_rules! resources {
                 match self { $(Observed::$variant(observed) => <$spec as Resource>::exists(observed),)* }
             }
 
+            /// Returns the resources that the observed resource uses.
+            pub fn uses(&self) -> Vec<Address> {
+                match self { $(Observed::$variant(observed) => <$spec as Resource>::uses(observed),)* }
+            }
+
             /// Returns the digest of the observation's canonical form, which is a plan's precondition.
             ///
             /// # Errors

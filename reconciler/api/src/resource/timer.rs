@@ -14,8 +14,9 @@ use super::{CompositeKind, Kind};
 use crate::address::{AnyAddress, AnyKind};
 use crate::period::Period;
 
-/// A program that systemd runs on a schedule. It expands to the units `NAME.service` and `NAME.timer`, and to
-/// the service `NAME.timer`, which is started and enabled.
+/// A program that systemd runs on a schedule. It expands to the units `NAME.service` and `NAME.timer`, to the
+/// service `NAME.timer`, which is started and enabled, and to the check `timer-NAME`, which fails while the
+/// program or the user isn't on the host.
 ///
 /// The service is hardened: `PrivateTmp`, `NoNewPrivileges`, `ProtectSystem=full` (`/usr`, `/boot` and `/etc`
 /// are read-only), `ProtectKernelTunables`, `ProtectKernelModules`, `ProtectControlGroups`,

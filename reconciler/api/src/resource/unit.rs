@@ -16,6 +16,10 @@ use crate::plan::FieldChange;
 /// drop-in in `service.d` is an input of all services. If a mask is at the path of the file, Plumb replaces
 /// it, and restores it when the resource leaves git. An empty unit file is an error, because it would mask
 /// the unit.
+///
+/// When the file goes and no other file defines the unit, Plumb first stops what runs from it: services,
+/// sockets, timers and paths, also if another unit started them. Other types of units keep running, and an
+/// event names them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

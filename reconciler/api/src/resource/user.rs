@@ -40,7 +40,8 @@ pub struct UserSpec {
     /// for a user that existed before, and none if `home` changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create_home: Option<bool>,
-    /// The login shell.
+    /// The login shell. It must be on the host, and is applied before the user if a file, a link or a package of
+    /// its name brings it. Name another package in `after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shell: Option<String>,
     /// The GECOS field.
@@ -91,6 +92,23 @@ impl UserSpec {
     pub fn wants_home(&self) -> bool {
         self.create_home.unwrap_or(!self.system)
     }
+}
+
+/// Returns the resources that may bring a shell: a file or a link at its path, and the package with its name or
+/// with the name before the first dash (`git` brings `git-shell`).
+fn shell_sources(path: &str) -> Vec<Address> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let family = name.split('-').next().unwrap_or_default();
+    let all = [
+        (Kind::File, path),
+        (Kind::Link, path),
+        (Kind::Package, name),
+        (Kind::Package, family),
+    ];
+    let addresses = all
+        .into_iter()
+        .filter_map(|(kind, name)| Address::new(kind, name).ok());
+    addresses.collect()
 }
 
 /// Adds a change if a set of names differs. Under `minimum`, only missing names count as a difference.
@@ -242,16 +260,19 @@ impl Resource for UserSpec {
         changes
     }
 
+    /// Returns the groups, and the resources that may bring the shell. A file that is the shell and belongs to
+    /// the user is applied after the user.
     fn requires(&self, _name: &str) -> Vec<Dependency> {
         let primary = self.group.as_ref().and_then(Principal::name);
-        primary
+        let groups = primary
             .into_iter()
             .chain(self.groups.iter().flatten().map(String::as_str))
             .filter_map(|group| Address::new(Kind::Group, group).ok())
-            .map(|address| Dependency {
-                address,
-                strength: Strength::Implicit,
-            })
+            .map(|address| (address, Strength::Implicit));
+        let shells = self.shell.iter().flat_map(|shell| shell_sources(shell));
+        groups
+            .chain(shells.map(|address| (address, Strength::Yielding)))
+            .map(|(address, strength)| Dependency { address, strength })
             .collect()
     }
 
@@ -265,6 +286,14 @@ impl Resource for UserSpec {
 
     fn exists(observed: &UserObserved) -> bool {
         observed.state == Some(Presence::Present)
+    }
+
+    fn uses(observed: &UserObserved) -> Vec<Address> {
+        let primary = observed.group.as_ref().and_then(Principal::name);
+        primary
+            .into_iter()
+            .filter_map(|group| Address::new(Kind::Group, group).ok())
+            .collect()
     }
 
     fn invalidates(&self) -> bool {

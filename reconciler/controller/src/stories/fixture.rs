@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use plumb_api::LoginUrl;
+use plumb_api::AlertmanagerUrl;
 use plumb_core::alert::Alert;
 use plumb_core::ports::{
     AlertError, AlertSink, Clock, Posted, Records, Store, StoreError, Table, Write,
@@ -110,8 +110,10 @@ impl Receiver {
 }
 
 impl AlertSink for Receiver {
-    fn name(&self) -> &'static str {
-        "http://alerts.example:9093"
+    fn address(&self) -> &AlertmanagerUrl {
+        static ADDRESS: LazyLock<AlertmanagerUrl> =
+            LazyLock::new(|| AlertmanagerUrl::new("http://alerts.example:9093"));
+        &ADDRESS
     }
 
     fn post<'a>(
@@ -195,7 +197,7 @@ impl Fleet {
                 let revoked = self.revoked.clone();
                 move || revoked.lock().unwrap().clone()
             }),
-            make_sink: Arc::new(|address: &LoginUrl| {
+            make_sink: Arc::new(|address: &AlertmanagerUrl| {
                 Err(format!("{address} is no Alertmanager here"))
             }),
             clock: Arc::new(self.clock),

@@ -256,7 +256,7 @@ impl SimulatedFleet {
                 self.event("source polled", Event::SourcePolled(Box::new(poll)));
             }
             Answer::Posted => {
-                let sink = "alertmanager".to_owned();
+                let sink = plumb_api::AlertmanagerUrl::new("http://alertmanager");
                 let result = Ok(Posted::default());
                 self.event("alerts posted", Event::AlertsPosted { sink, result });
             }
@@ -341,6 +341,7 @@ impl SimulatedFleet {
                 }],
                 first_seen: BTreeMap::new(),
                 rollbacks: Vec::new(),
+                resumes: Vec::new(),
                 revoked: Vec::new(),
                 unbacked: None,
             })),

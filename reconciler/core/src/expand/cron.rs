@@ -6,10 +6,10 @@ use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
 /// Expands each resource into a file of its own.
 pub(super) fn expand(all: &[TypedResource<'_, CronSpec>], _: &ExpandContext<'_>) -> Vec<Outcome> {
-    each(all, |one| vec![part(one.name, one.spec)])
+    each(all, |one| parts(one.name, one.spec))
 }
 
-fn part(name: &str, spec: &CronSpec) -> Part {
+fn parts(name: &str, spec: &CronSpec) -> Vec<Part> {
     let words: Vec<String> = spec.run.iter().map(|word| quoted(word)).collect();
     let text = format!(
         "# Written by plumb.\n{} {} {}\n",
@@ -17,7 +17,12 @@ fn part(name: &str, spec: &CronSpec) -> Part {
         spec.user,
         words.join(" ")
     );
-    Part::root_file(format!("/etc/cron.d/{name}")).field("content", text)
+    let file = Part::root_file(format!("/etc/cron.d/{name}")).field("content", text);
+    let program = spec
+        .run
+        .first()
+        .map(|program| Part::program(&format!("cron-{name}"), program, Some(spec.user.as_str())));
+    std::iter::once(file).chain(program).collect()
 }
 
 /// Quotes a word for the shell and for cron, where an unescaped `%` ends the command.

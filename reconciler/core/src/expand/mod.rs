@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plumb_api::resource::{Named, Problem};
-use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec};
+use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeSpec, Kind};
 use plumb_document::{Diagnostic, Node, Span};
 
 pub(crate) use context::ExpandContext;
@@ -229,6 +229,15 @@ impl Expansion {
         self.parts.get(composite).map(Vec::as_slice)
     }
 
+    /// Returns the parts that a reference to a composite means: all but its checks, which change nothing.
+    pub(crate) fn referenced(
+        &self,
+        composite: &CompositeAddress,
+    ) -> Option<impl Iterator<Item = &Address>> {
+        let parts = self.parts(composite)?;
+        Some(parts.iter().filter(|part| part.kind() != Kind::Check))
+    }
+
     /// Returns the composite that a resource is a part of.
     pub(crate) fn origin(&self, part: &Address) -> Option<&CompositeAddress> {
         self.origins.get(part)
@@ -288,7 +297,6 @@ pub(crate) fn problem_at(
 
 #[cfg(test)]
 mod tests {
-    use plumb_api::Kind;
     use serde_json::json;
 
     use super::*;

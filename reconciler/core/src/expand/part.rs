@@ -33,6 +33,17 @@ impl Part {
             .field("mode", "0644")
     }
 
+    /// Creates a check that a program is on the host, and the user that runs it.
+    pub(super) fn program(name: &str, path: &str, user: Option<&str>) -> Self {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let name = name.replace(|c| !is_plain(c), "_");
+        let mut program = json!({"path": path});
+        if let Some(user) = user {
+            program["user"] = json!(user);
+        }
+        Self::new(Kind::Check, name).field("program", program)
+    }
+
     /// Adds a field with its value in the form of a manifest. A string as `content` is a literal text.
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<Json>) -> Self {
         self.fields.push((name, value.into()));
@@ -63,7 +74,8 @@ impl Part {
                 _ => fields.push(("after", inherited.into())),
             }
         }
-        if composite.manage() == Manage::Once {
+        // A check changes nothing, so it has no `manage`.
+        if composite.manage() == Manage::Once && self.kind != Kind::Check {
             fields.push(("manage", "once".into()));
         }
         nodes(&fields, span)

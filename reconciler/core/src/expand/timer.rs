@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use plumb_api::Kind;
 use plumb_api::period::Period;
-use plumb_api::resource::{Manage, Schedule, ServiceSpec, TimerSpec};
+use plumb_api::resource::{Manage, Principal, Schedule, ServiceSpec, TimerSpec};
 
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
@@ -50,11 +50,20 @@ pub(super) fn parts(name: &str, spec: &TimerSpec) -> Vec<Part> {
         .field("state", "started")
         .field("enabled", true)
         .field("after", vec![format!("unit:{name}.service")]);
-    vec![
+    let program = spec.run.first().map(|program| {
+        Part::program(
+            &format!("timer-{name}"),
+            program,
+            spec.user.as_ref().map(Principal::as_str),
+        )
+    });
+    let mut parts = vec![
         unit("service", service(name, spec)),
         unit("timer", timer(name, spec)),
         state,
-    ]
+    ];
+    parts.extend(program);
+    parts
 }
 
 fn service(name: &str, spec: &TimerSpec) -> String {

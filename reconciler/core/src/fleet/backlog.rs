@@ -8,9 +8,13 @@ use plumb_api::{Digest, HostName};
 use serde::{Deserialize, Serialize};
 
 use super::host::{HostState, WaitReason, WantedState};
-use super::{FleetState, Joins, RolloutRecords, Step};
+use super::persist::put_source;
+use super::{FleetState, Joins, RolloutRecords, Step, short_commit};
+use crate::message::Message;
 use crate::ports::{Table, Write};
+use crate::reason::ConditionReason;
 use crate::rollout::{Rollout, RolloutId};
+use crate::view::EventKind;
 
 /// Changes of a host's desired state that the host hasn't received yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,10 +48,26 @@ impl FleetState {
         })
     }
 
-    /// Updates the set of hosts that may get a new target, after a host changed.
-    pub(super) fn update_candidate(&mut self, name: &HostName) {
+    /// Returns the halted rollouts that block at least one host. After a start, nobody knows yet which hosts
+    /// wait, and every halted rollout counts.
+    pub(super) fn blocking_rollouts(&self) -> BTreeSet<RolloutId> {
+        let rollouts = self.rollouts.iter();
+        let halted = rollouts.filter(|rollout| rollout.is_halted(self.limits));
+        let mut halted: BTreeSet<_> = halted.map(Rollout::id).collect();
+        if self.head.is_some() && !halted.is_empty() {
+            let pending = self.hosts.values().filter(|host| host.is_pending());
+            let backlogs = pending.filter_map(|host| host.backlog.as_ref());
+            let waited: BTreeSet<_> = backlogs.flat_map(|backlog| &backlog.rollouts).collect();
+            halted.retain(|id| waited.contains(id));
+        }
+        halted
+    }
+
+    /// Updates the set of hosts that may get a new target, after a host changed. Returns true if the host
+    /// begins or ceases to wait for a halted rollout.
+    pub(super) fn update_candidate(&mut self, name: &HostName) -> bool {
         let Some(host) = self.hosts.get(name) else {
-            return;
+            return false;
         };
         let wait = self.wait_reason(host);
         let rollout = match wait {
@@ -63,10 +83,13 @@ impl FleetState {
                 hosts.insert(name.clone());
             }
         }
-        if let Some(host) = self.hosts.get_mut(name) {
-            host.candidate_in = rollout;
-            host.wait = wait;
-        }
+        let is_blocked = |wait: &Option<WaitReason>| matches!(wait, Some(WaitReason::Halted(_)));
+        let Some(host) = self.hosts.get_mut(name) else {
+            return false;
+        };
+        host.candidate_in = rollout;
+        let before = std::mem::replace(&mut host.wait, wait);
+        is_blocked(&before) != is_blocked(&host.wait)
     }
 
     /// Removes a host from the hosts that may get a new target.
@@ -158,6 +181,8 @@ impl Step<'_> {
                 |name, digest| hosts.get(name).is_some_and(|host| is_led_to(host, digest)),
             );
         }
+        self.resume_rollouts();
+        let state = &mut *self.state;
         let owners = state
             .hosts
             .values()
@@ -179,6 +204,47 @@ impl Step<'_> {
             rollout.name_members();
         }
         self.rollouts_changed();
+    }
+
+    /// Resumes the halted rollouts that accepted `Rollout-Resume:` trailers name. The trailers are stored
+    /// together with the floor, and removed together with the writes of this step, so a crash in between
+    /// loses none of them.
+    fn resume_rollouts(&mut self) {
+        let resumes = std::mem::take(&mut self.state.source.record.resumes);
+        if resumes.is_empty() {
+            return;
+        }
+        for resume in &resumes {
+            let state = &mut *self.state;
+            let limits = state.limits;
+            let mut count = 0;
+            for rollout in &mut state.rollouts {
+                if rollout.is_halted(limits) && resume.names(rollout) {
+                    rollout.resume();
+                    count += 1;
+                }
+            }
+            let revision = Some(resume.commit.clone());
+            if count == 0 {
+                let message = Message::new(format!(
+                    "`Rollout-Resume: {}` names no halted rollout",
+                    resume.rollout
+                ))
+                .with_hint(Some(
+                    "write the commit that the alert PlumbRolloutHalted names".to_owned(),
+                ));
+                self.warn(None, ConditionReason::NothingResumed, message, revision);
+            } else {
+                let message = format!(
+                    "the rollout of {} resumes, as {} says",
+                    short_commit(&resume.rollout),
+                    short_commit(&resume.commit)
+                );
+                let reason = ConditionReason::RolloutResumed;
+                self.record(None, EventKind::Normal, reason, message, revision);
+            }
+        }
+        self.writes.extend(put_source(&self.state.source.record));
     }
 
     /// Withdraws targets from hosts on which nothing was changed yet, if they are unreachable or busy, or if

@@ -1,7 +1,7 @@
 //! Clocks that differ from the controller's: those of hosts and of Alertmanagers.
 
 use jiff::SignedDuration;
-use plumb_api::LoginUrl;
+use plumb_api::AlertmanagerUrl;
 
 use super::Step;
 use crate::message::Message;
@@ -38,11 +38,9 @@ pub(super) fn difference(offset: SignedDuration) -> String {
 impl Step<'_> {
     /// Stores the clock offset of an Alertmanager. Adds a record when the clock becomes skewed, and when it is
     /// correct again.
-    pub(super) fn sink_clock(&mut self, sink: &str, offset: SignedDuration) {
+    pub(super) fn sink_clock(&mut self, sink: &AlertmanagerUrl, offset: SignedDuration) {
         let clocks = &mut self.state.sink_clocks;
-        let before = clocks
-            .insert(sink.to_owned(), offset)
-            .is_some_and(is_skewed);
+        let before = clocks.insert(sink.clone(), offset).is_some_and(is_skewed);
         match (before, is_skewed(offset)) {
             (false, true) => {
                 let message = format!("the clock of {sink} is {}", difference(offset));
@@ -61,13 +59,10 @@ impl Step<'_> {
     /// Forgets the clocks and failures of Alertmanagers that the Fleet manifest no longer lists, because no
     /// further answer would clear them. If the controller's configuration lists such an Alertmanager too, its
     /// next answer sets them again.
-    pub(super) fn forget_sinks(&mut self, left: &[LoginUrl]) {
-        for address in left {
-            let name = address.to_string();
-            let name = name.trim_end_matches('/');
-            self.state.sink_clocks.remove(name);
-            self.state.sinks_failing.remove(name);
-        }
+    pub(super) fn forget_sinks(&mut self, left: &[AlertmanagerUrl]) {
+        let is_left = |sink: &AlertmanagerUrl| left.iter().any(|one| one.is_same(sink));
+        self.state.sink_clocks.retain(|sink, _| !is_left(sink));
+        self.state.sinks_failing.retain(|sink| !is_left(sink));
         self.derive_source_clock();
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use plumb_api::frame::Fence;
-use plumb_api::{Address, HostName, LoginUrl};
+use plumb_api::{Address, AlertmanagerUrl, HostName};
 
 use super::FleetRevision;
 use super::queue::Trigger;
@@ -46,7 +46,7 @@ pub enum Event {
     /// An attempt to post alerts to an Alertmanager has finished.
     AlertsPosted {
         /// The Alertmanager's address.
-        sink: String,
+        sink: AlertmanagerUrl,
         /// The Alertmanager's answer, or the error.
         result: Result<Posted, AlertError>,
     },
@@ -116,7 +116,7 @@ pub enum Effect {
     },
     /// Post alerts to these Alertmanagers from the Fleet manifest, in addition to those in the controller's
     /// configuration.
-    FollowAlertmanagers(Vec<LoginUrl>),
+    FollowAlertmanagers(Vec<AlertmanagerUrl>),
     /// Send [`Event::Woke`] at this time, which replaces the time of an earlier `WakeAt`.
     WakeAt(Timestamp),
     /// Answer a request.

@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use plumb_api::frame::TakeOver;
-use plumb_api::{Digest, HostName};
+use plumb_api::{AlertmanagerUrl, Digest, HostName};
 
 use crate::alerting::{self, ActiveAlerts, AlertScope};
 use crate::desired::DesiredState;
@@ -68,8 +68,8 @@ pub use run::{
     ChangeOutcome, Contact, FailedIn, ObservedHost, RunEnd, RunFailure, RunMode, RunReport,
 };
 pub use source::{
-    BranchVerdict, RollbackRecord, SourceFault, SourcePoll, SourceRecord, StepVerdict,
-    TrustRootFault, Verification,
+    BranchVerdict, ResumeRecord, RollbackRecord, SourceFault, SourcePoll, SourceRecord,
+    StepVerdict, TrustRootFault, Verification,
 };
 pub use source_poll::REVISIONS;
 pub use stored::{Identity, Persisted, RecordError};
@@ -153,9 +153,9 @@ pub struct FleetState {
     source_alert_at: Option<Timestamp>,
     resend_at: Timestamp,
     /// Alertmanagers that didn't accept the last alerts.
-    sinks_failing: BTreeSet<String>,
+    sinks_failing: BTreeSet<AlertmanagerUrl>,
     /// The clock of each Alertmanager minus the controller's.
-    sink_clocks: BTreeMap<String, SignedDuration>,
+    sink_clocks: BTreeMap<AlertmanagerUrl, SignedDuration>,
     records: Arc<RecordLog>,
     counters: Arc<Counters>,
     /// The number of hosts that run each revision.
@@ -445,8 +445,11 @@ impl Step<'_> {
     fn settle(&mut self) {
         while let Some(name) = self.touched.pop_first() {
             let joined = self.update_backlog(&name);
+            if self.state.update_candidate(&name) {
+                // The alert about halted rollouts fires only while hosts wait.
+                self.alerts_changed(AlertScope::Rollouts);
+            }
             let state = &mut *self.state;
-            state.update_candidate(&name);
             let Some(host) = state.hosts.get_mut(&name) else {
                 continue;
             };

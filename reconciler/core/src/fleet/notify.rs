@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use plumb_api::HostName;
+use plumb_api::{AlertmanagerUrl, HostName};
 
 use super::effect::Effect;
 use super::persist::put_alert;
@@ -149,8 +149,10 @@ impl Step<'_> {
                 outlook
             }
             AlertScope::Rollouts => {
+                // A halt that no other host waits for is told by the alert of the failed host alone.
+                let waiting = state.blocking_rollouts();
                 let rollouts = state.rollouts.iter();
-                rules.of_rollouts(rollouts.filter(|r| r.is_halted(state.limits)))
+                rules.of_rollouts(rollouts.filter(|r| waiting.contains(&r.id())))
             }
         }
     }
@@ -197,7 +199,11 @@ impl Step<'_> {
     }
 
     /// Counts the answer of an Alertmanager, and adds a record when the Alertmanager begins or ceases to fail.
-    pub(super) fn alerts_posted(&mut self, sink: String, result: Result<Posted, AlertError>) {
+    pub(super) fn alerts_posted(
+        &mut self,
+        sink: AlertmanagerUrl,
+        result: Result<Posted, AlertError>,
+    ) {
         self.counters().posted(result.as_ref().err());
         match result {
             Ok(posted) => {

@@ -85,7 +85,7 @@ impl FleetRevision {
         self.goals.get(host).copied()
     }
 
-    pub(super) fn alertmanagers(&self) -> &[plumb_api::LoginUrl] {
+    pub(super) fn alertmanagers(&self) -> &[plumb_api::AlertmanagerUrl] {
         &self.resolved.alertmanagers
     }
 

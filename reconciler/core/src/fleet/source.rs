@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use plumb_api::AlertmanagerUrl;
 use plumb_api::report::Retry;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ use super::{FleetRevision, LoopSettings};
 use crate::alerting::HeldCommit;
 use crate::message::Message;
 use crate::reason::ConditionReason;
+use crate::rollout::Rollout;
 use crate::status::{Condition, ConditionStatus, ConditionType, Conditions};
 use crate::view::{CommitHeader, CommitVerdict, HeldView, RevisionView, SourceView};
 
@@ -35,6 +37,8 @@ pub struct SourceRecord {
     /// Accepted signed rollbacks, oldest first. They let hosts that ran an abandoned commit go back to an
     /// earlier one.
     pub rollbacks: Vec<RollbackRecord>,
+    /// Accepted requests to resume rollouts that haven't been carried out yet.
+    pub resumes: Vec<ResumeRecord>,
     /// Keys revoked by signed `revoke/` tags. They stay revoked when a tag is deleted.
     pub revoked: Vec<String>,
 }
@@ -46,6 +50,28 @@ impl SourceRecord {
         let from = self.introduction.as_deref();
         let same = from.is_none_or(|from| from == introduction);
         self.floor.as_ref().filter(|_| same)
+    }
+}
+
+/// An accepted signed request to resume a halted rollout: the trailer `Rollout-Resume: REVISION`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResumeRecord {
+    /// The revision whose rollout resumes, as the trailer names it: a commit, or its first characters.
+    pub rollout: String,
+    /// The commit with the trailer.
+    pub commit: String,
+}
+
+/// Minimum length of the commit in a `Rollout-Resume:` trailer.
+const SHORTEST_COMMIT: usize = 7;
+
+impl ResumeRecord {
+    /// True if the trailer names the revision of this rollout.
+    pub(super) fn names(&self, rollout: &Rollout) -> bool {
+        let revision = rollout.revision();
+        self.rollout.len() >= SHORTEST_COMMIT
+            && revision.is_some_and(|revision| revision.starts_with(&self.rollout))
     }
 }
 
@@ -126,6 +152,8 @@ pub struct BranchVerdict {
     pub first_seen: BTreeMap<String, Timestamp>,
     /// The signed rollbacks among the steps.
     pub rollbacks: Vec<RollbackRecord>,
+    /// The signed requests among the steps to resume rollouts.
+    pub resumes: Vec<ResumeRecord>,
     /// Keys revoked by signed tags.
     pub revoked: Vec<String>,
     /// Keys that were revoked by signed tags earlier and that the present tags no longer revoke; `None` if no
@@ -283,7 +311,7 @@ impl SourceState {
     pub(super) fn view(
         &self,
         settings: &LoopSettings,
-        clocks: &BTreeMap<String, SignedDuration>,
+        clocks: &BTreeMap<AlertmanagerUrl, SignedDuration>,
     ) -> SourceView {
         let accepted = self.accepted.as_ref().or(self.record.floor.as_ref());
         SourceView {
@@ -305,7 +333,7 @@ impl SourceState {
             revoked_by_tags: self.record.revoked.clone(),
             clock_offsets: clocks
                 .iter()
-                .map(|(sink, offset)| (sink.clone(), offset.as_secs()))
+                .map(|(sink, offset)| (sink.to_string(), offset.as_secs()))
                 .collect(),
             conditions: self.conditions.clone(),
         }

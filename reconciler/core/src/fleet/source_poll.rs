@@ -26,6 +26,9 @@ pub const REVISIONS: usize = 50;
 /// Maximum number of stored signed rollbacks. A host that missed more of them needs manual work.
 const ROLLBACKS: usize = 100;
 
+/// Maximum number of stored requests to resume rollouts.
+const RESUMES: usize = 100;
+
 /// Delay before the first retry after a failed fetch, or after a failed write of the floor.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
@@ -251,6 +254,9 @@ impl Step<'_> {
         record.rollbacks.extend(verdict.rollbacks.iter().cloned());
         let many = record.rollbacks.len().saturating_sub(ROLLBACKS);
         record.rollbacks.drain(..many);
+        record.resumes.extend(verdict.resumes.iter().cloned());
+        let many = record.resumes.len().saturating_sub(RESUMES);
+        record.resumes.drain(..many);
         record
             .revoked
             .extend(missing_from(&verdict.revoked, &record.revoked));
@@ -287,6 +293,7 @@ impl Step<'_> {
             Ok(()) => {
                 self.state.source.floor_failures = 0;
                 self.state.source.record.rollbacks = record.rollbacks;
+                self.state.source.record.resumes = record.resumes;
             }
             // This floor is durable from an earlier poll.
             Err(_) if before.as_ref() == Some(&verdict.accepted) => {}

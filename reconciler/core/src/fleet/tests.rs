@@ -170,6 +170,10 @@ impl Loop {
     }
 
     fn end_run(&mut self, end: RunEnd) {
+        self.end_run_with(end, ResourceReport::default());
+    }
+
+    fn end_run_with(&mut self, end: RunEnd, resources: ResourceReport) {
         let run = self.runs.pop().unwrap();
         let mut report = RunReport::begun(&run);
         report.observed = Some(ObservedHost {
@@ -186,6 +190,7 @@ impl Loop {
             clock_offset: None,
         });
         report.end = end;
+        report.resources = resources;
         self.event(Event::RunEnded(Box::new(report)));
     }
 }
@@ -203,6 +208,7 @@ fn accepted_poll(commit: &str) -> SourcePoll {
             steps: Vec::new(),
             first_seen: BTreeMap::new(),
             rollbacks: Vec::new(),
+            resumes: Vec::new(),
             revoked: Vec::new(),
             unbacked: None,
         })),
@@ -485,6 +491,29 @@ fn source_that_fails_in_turns_is_recorded_once_for_each_reason() {
 }
 
 #[test]
+fn retries_soon_a_give_back_that_only_waits() {
+    for (code, soon) in [(ErrorCode::UnitPending, true), (ErrorCode::NotFound, false)] {
+        let mut fleet = Loop::new();
+        fleet.event(Event::Started);
+        fleet.accept("a", &[("ant", &[])]);
+        fleet.end_run(RunEnd::Looked);
+        let error = AgentError::new(code, "slow.service is deactivating");
+        let resources = ResourceReport {
+            give_backs: vec![("service:slow".parse().unwrap(), error)],
+            ..ResourceReport::default()
+        };
+        fleet.end_run_with(RunEnd::Settled, resources);
+        let next = fleet.state.hosts[&name("ant")].next_run.unwrap();
+        let wait = next.duration_since(fleet.now);
+        assert_eq!(
+            wait < jiff::SignedDuration::from_mins(1),
+            soon,
+            "{code:?}: {wait}"
+        );
+    }
+}
+
+#[test]
 fn skewed_clocks_are_a_condition_while_they_last() {
     let mut fleet = Loop::new();
     fleet.event(Event::Started);
@@ -503,7 +532,7 @@ fn skewed_clocks_are_a_condition_while_they_last() {
     ] {
         let offset = jiff::SignedDuration::from_mins(minutes);
         fleet.event(Event::AlertsPosted {
-            sink: "http://alerts:9093".to_owned(),
+            sink: plumb_api::AlertmanagerUrl::new("http://alerts:9093"),
             result: Ok(crate::ports::Posted {
                 clock_offset: Some(offset),
             }),
@@ -529,7 +558,7 @@ fn forgets_clock_of_alertmanager_that_left() {
         let commit = commit.repeat(40);
         let mut resolved = resolved(&[("ant", &[])]);
         let addresses = alertmanagers.iter().copied();
-        resolved.alertmanagers = addresses.map(plumb_api::LoginUrl::new).collect();
+        resolved.alertmanagers = addresses.map(plumb_api::AlertmanagerUrl::new).collect();
         let mut poll = accepted_poll(&commit);
         let revision = FleetRevision::new(commit, "change".to_owned(), resolved);
         poll.accepted = Some(Arc::new(revision));
@@ -538,7 +567,7 @@ fn forgets_clock_of_alertmanager_that_left() {
     accept(&mut fleet, "a", &["http://bob:pw@alerts:9093/"]);
     let offset = jiff::SignedDuration::from_mins(8);
     fleet.event(Event::AlertsPosted {
-        sink: "http://alerts:9093".to_owned(),
+        sink: plumb_api::AlertmanagerUrl::new("http://alerts:9093"),
         result: Ok(crate::ports::Posted {
             clock_offset: Some(offset),
         }),

@@ -32,7 +32,7 @@ pub(crate) struct Facts {
     /// The labels of hosts whose facts are unknown but whose labels could be read.
     pub(crate) labels: BTreeMap<HostName, BTreeMap<String, String>>,
     pub(crate) networks: BTreeMap<Arc<str>, Result<Arc<NetworkFacts>, Problems>>,
-    pub(crate) alertmanagers: Vec<plumb_api::LoginUrl>,
+    pub(crate) alertmanagers: Vec<plumb_api::AlertmanagerUrl>,
     /// The errors that don't belong to a single host.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }

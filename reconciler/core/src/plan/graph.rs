@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use plumb_api::frame::Difference;
 use plumb_api::plan::{Change, ChangeId, Op};
 use plumb_api::resource::{Couplings, Strength};
-use plumb_api::{Address, Kind};
+use plumb_api::{Address, Kind, Observed};
 
 use super::change::Draft;
 use super::spec_of;
@@ -178,9 +178,15 @@ pub(super) fn order(
             for dependency in was.requires(address.name()) {
                 // Dependencies of these two strengths don't depend on the spec, so they are requested above.
                 let fixed = matches!(dependency.strength, Strength::Resetting | Strength::Leading);
-                if goal.get(&dependency.address).is_none() && !fixed {
+                if goes(&dependency.address) && !fixed {
                     request(Strength::Implicit, address, &dependency.address);
                 }
+            }
+        }
+        let observed = found.get(*address).and_then(|d| d.observed.as_ref());
+        for used in observed.map(Observed::uses).unwrap_or_default() {
+            if goes(&used) {
+                request(Strength::Implicit, address, &used);
             }
         }
         for reader in couplings.readers(address) {

@@ -115,11 +115,9 @@ impl BuildContext<'_> {
                     all.push(item.clone());
                     continue;
                 };
-                match self.expansion.parts(&named) {
+                match self.expansion.referenced(&named) {
                     Some(parts) => all.extend(
-                        parts
-                            .iter()
-                            .map(|part| Node::string(part.to_string(), item.span.clone())),
+                        parts.map(|part| Node::string(part.to_string(), item.span.clone())),
                     ),
                     None => diagnostics.push(self.missing(address, &named, item)),
                 }

@@ -268,6 +268,12 @@ impl Rollout {
         true
     }
 
+    /// Ends a halt: the failures so far no longer count, and the rollout continues with one host at a time.
+    pub fn resume(&mut self) {
+        self.failed.clear();
+        self.stage = Stage::First;
+    }
+
     fn reached(&mut self, host: &HostName, digest: Digest) -> bool {
         let flew = self.in_flight.get(host).is_some_and(|f| f.digest == digest);
         // The host reached the target that it had failed to reach, so the failure no longer counts.

@@ -173,6 +173,7 @@ impl Repository {
             steps: steps.collect(),
             first_seen: BTreeMap::new(),
             rollbacks: Vec::new(),
+            resumes: Vec::new(),
             revoked: Vec::new(),
             unbacked: None,
         }

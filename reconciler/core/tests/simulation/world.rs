@@ -297,7 +297,7 @@ impl World {
                 Event::RevisionLoaded { commit, revision }
             }
             Answer::Post => Event::AlertsPosted {
-                sink: "alertmanager".to_owned(),
+                sink: plumb_api::AlertmanagerUrl::new("http://alertmanager"),
                 result: if self.alertmanager_down {
                     Err(AlertError::Unreachable("connection refused".to_owned()))
                 } else {

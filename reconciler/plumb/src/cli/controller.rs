@@ -9,7 +9,7 @@ use plumb_adapters::clock::SystemClock;
 use plumb_adapters::git::{GitOptions, GitSource};
 use plumb_adapters::revoked::RevokedFolder;
 use plumb_adapters::store::RedbStore;
-use plumb_api::LoginUrl;
+use plumb_api::AlertmanagerUrl;
 use plumb_api::frame::TakeOver;
 use plumb_controller::{Controller as Loop, Parts, Settings};
 use plumb_core::ports::{AlertSink, Route};
@@ -177,8 +177,8 @@ fn read_revoked(folder: &RevokedFolder) -> Result<Revocations, String> {
     folder.read().map_err(|error| error.to_string())
 }
 
-fn sink(url: &LoginUrl) -> Result<Arc<dyn AlertSink>, String> {
-    match Alertmanager::new(url.reveal()) {
+fn sink(url: &AlertmanagerUrl) -> Result<Arc<dyn AlertSink>, String> {
+    match Alertmanager::new(url.clone()) {
         Ok(alertmanager) => Ok(Arc::new(alertmanager)),
         Err(error) => Err(error.to_string()),
     }

@@ -303,7 +303,7 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
                 out,
                 "    {} {}",
                 palette.paint(Paint::Good, "from"),
-                place(origin)
+                place(origin, &field.value)
             );
         }
         for origin in &field.overrode {
@@ -311,7 +311,7 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
                 out,
                 "    {} {}",
                 palette.paint(Paint::Dim, "over"),
-                place(origin)
+                place(origin, &field.value)
             );
         }
     }
@@ -334,17 +334,22 @@ fn describe(explained: &Explanation, palette: Palette) -> String {
     out
 }
 
-fn place(origin: &Origin) -> String {
+/// Returns the place of a value and, if it isn't `value`, what is written there.
+fn place(origin: &Origin, value: &serde_json::Value) -> String {
     let priority = match origin.priority {
         None | Some("resources") => String::new(),
         Some(priority) => format!(" ({priority})"),
     };
+    let place = format!("{}  {}{priority}", origin.place, origin.by);
+    if origin.written == *value {
+        return place;
+    }
     let written = match &origin.written {
         serde_json::Value::String(text) if text.contains('\n') => "text".to_owned(),
         serde_json::Value::String(text) => text.clone(),
         value => value.to_string(),
     };
-    format!("{}  {}{priority}: {written}", origin.place, origin.by)
+    format!("{place}: {written}")
 }
 
 /// Lists every code with its explanation.

@@ -99,22 +99,22 @@ pub(super) struct Demand<'p> {
     paths: Rc<Vec<&'p str>>,
 }
 
-/// Returns the demands of all rules that own a changed path. Fails if no rule owns one.
+/// Returns the demands of all rules that own one of the paths. Fails if no rule owns one.
 pub(super) fn asked<'p>(
     policy: &'p Policy,
-    changes: &'p [Change],
+    paths: impl Iterator<Item = &'p str>,
     merged: &'p [Oid],
 ) -> Result<Asked<'p>, Reason> {
     let mut owned: Vec<Vec<&str>> = vec![Vec::new(); policy.rules.len()];
     let mut stray: Vec<&str> = Vec::new();
-    for change in changes {
+    for path in paths {
         let mut any = false;
-        for (index, _) in policy.rules_for(&change.path) {
-            owned[index].push(&change.path);
+        for (index, _) in policy.rules_for(path) {
+            owned[index].push(path);
             any = true;
         }
         if !any {
-            stray.push(&change.path);
+            stray.push(path);
         }
     }
     if !stray.is_empty() {

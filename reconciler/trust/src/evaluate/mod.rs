@@ -42,7 +42,7 @@ use crate::diff::Trees;
 use crate::inputs::{Inputs, Progress};
 use crate::object::{Checked, Commit, Objects, Trailers};
 use crate::oid::Oid;
-use crate::outcome::{Outcome, Rollback, Step};
+use crate::outcome::{Outcome, Resume, Rollback, Step};
 use crate::policy::{Authority, first_error};
 use crate::reason::{Reason, ReasonCode};
 use crate::verdict::Verdict;
@@ -289,6 +289,7 @@ impl<'a> Evaluation<'a> {
             );
             if let Some((next, revision)) = next {
                 outcome.accepted = id;
+                outcome.resumes.extend(resume(&revision));
                 outcome.revision = Some(revision);
                 if at == 0
                     && let Some(to) = self.chain.rollback
@@ -416,6 +417,18 @@ fn hold_at(accepted: usize, reason: &Reason, outcome: &mut Outcome) {
         step.reasons.insert(0, reason.clone());
     }
     outcome.verdict = outcome.verdict.max(verdict);
+}
+
+/// Length of a commit's object name in hexadecimal, in a repository with SHA-256.
+const LONGEST_COMMIT: usize = 64;
+
+/// Returns the request of a signed commit to resume a rollout, if it has one.
+fn resume(revision: &Revision) -> Option<Resume> {
+    let rollout = revision.trailers.get("rollout-resume")?;
+    Some(Resume {
+        rollout: rollout.chars().take(LONGEST_COMMIT).collect(),
+        commit: revision.commit,
+    })
 }
 
 fn revision(commit: &Commit<'_>, id: Oid, trailers: Option<Trailers>) -> Revision {

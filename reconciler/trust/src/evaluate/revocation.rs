@@ -327,7 +327,11 @@ impl Evaluation<'_> {
     fn revoke(&self, revoked: &mut Revoked, parent: &Parent, at: Option<usize>) {
         let policy = &parent.authority.policy;
         let change = [change()];
-        let Ok(asked) = coverage::asked(policy, &change, &[]) else {
+        let Ok(asked) = coverage::asked(
+            policy,
+            change.iter().map(|change| change.path.as_str()),
+            &[],
+        ) else {
             return;
         };
         let patient = patient(policy);
@@ -348,7 +352,11 @@ impl Evaluation<'_> {
     pub(super) fn begun(&self, parent: &Parent, at: Option<usize>) -> Vec<RevocationBegun> {
         let authority = &parent.authority;
         let change = [change()];
-        let Ok(asked) = coverage::asked(&authority.policy, &change, &[]) else {
+        let Ok(asked) = coverage::asked(
+            &authority.policy,
+            change.iter().map(|change| change.path.as_str()),
+            &[],
+        ) else {
             return Vec::new();
         };
         let patient = patient(&authority.policy);

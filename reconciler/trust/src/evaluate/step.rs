@@ -18,6 +18,9 @@ use crate::signature::Finding;
 use crate::verdict::Verdict;
 use crate::verified::Revision;
 
+/// The path that says when rollouts halt.
+const ROLLOUT_SETTINGS: &str = "fleet.yaml";
+
 /// Maximum number of ignored approvals that are reported. Whoever may push tags can push many.
 const NOTES: usize = 100;
 
@@ -58,6 +61,14 @@ impl Candidate<'_> {
 
     fn paths(&self) -> impl Iterator<Item = &str> {
         self.changes.iter().map(|change| change.path.as_str())
+    }
+
+    /// Returns the path whose approvals the commit needs although it may not change it. A commit that resumes
+    /// a rollout needs those of fleet.yaml, which says when rollouts halt.
+    fn also(&self) -> Option<&'static str> {
+        let resumes = self.trailers.get("rollout-resume").is_some();
+        let changed = self.paths().any(|path| path == ROLLOUT_SETTINGS);
+        (resumes && !changed).then_some(ROLLOUT_SETTINGS)
     }
 }
 
@@ -135,7 +146,11 @@ impl Evaluation<'_> {
         let finding = self.finding_of(&parent.authority, &commit, finding);
         let candidate = self.candidate(parent, at, id, commit, finding)?;
         let policy = &parent.authority.policy;
-        let asked = coverage::asked(policy, &candidate.changes, candidate.merged())?;
+        let asked = coverage::asked(
+            policy,
+            candidate.paths().chain(candidate.also()),
+            candidate.merged(),
+        )?;
         let new_trust = self.new_trust(parent, &candidate.commit, &candidate.changes)?;
         let mut reasons = Vec::new();
         let Covered {

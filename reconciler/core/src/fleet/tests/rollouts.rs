@@ -35,6 +35,11 @@ impl Story {
 
     /// Accepts a commit that gives these hosts another content.
     fn push(&mut self, hosts: &[&'static str], text: &str) {
+        self.push_resuming(hosts, text, None);
+    }
+
+    /// Accepts such a commit with a `Rollout-Resume:` trailer.
+    fn push_resuming(&mut self, hosts: &[&'static str], text: &str, rollout: Option<&str>) {
         for host in hosts {
             self.wants.insert(host, text.to_owned());
         }
@@ -50,6 +55,12 @@ impl Story {
             Arc::make_mut(intent).desired = desired(&self.wants[host.as_str()]);
         }
         let mut poll = accepted_poll(&commit);
+        if let Verification::Branch(verdict) = &mut poll.verification {
+            verdict.resumes.extend(rollout.map(|rollout| ResumeRecord {
+                rollout: rollout.to_owned(),
+                commit: commit.clone(),
+            }));
+        }
         let revision = FleetRevision::new(commit, "change".to_owned(), resolved);
         poll.accepted = Some(Arc::new(revision));
         self.fleet.event(Event::SourcePolled(Box::new(poll)));
@@ -116,6 +127,52 @@ impl Story {
     fn is_halted(&self) -> bool {
         self.fleet.state.view(self.fleet.now).rollout.halted
     }
+
+    fn records(&self, reason: ConditionReason) -> usize {
+        let view = self.fleet.state.view(self.fleet.now);
+        let all = view.records.newest(None, usize::MAX);
+        all.iter().filter(|one| one.reason == reason).count()
+    }
+}
+
+#[test]
+fn halt_that_nobody_waits_for_is_told_by_the_failed_host_alone() {
+    let mut story = Story::settled(&["a", "b"]);
+    story.ends.insert("a", fails(ConditionReason::Refused));
+    story.push(&["a"], "two");
+    story.rest(10);
+    assert!(story.is_halted());
+    assert_eq!(story.alerts(), ["PlumbHostReconcileFailing"]);
+    story.push(&["b"], "two");
+    story.rest(10);
+    assert_eq!(story.has("b"), "two");
+    assert_eq!(story.alerts(), ["PlumbHostReconcileFailing"]);
+}
+
+#[test]
+fn signed_trailer_resumes_the_rollout_that_it_names() {
+    let mut story = Story::settled(&["a", "b"]);
+    story.ends.insert("a", fails(ConditionReason::Refused));
+    story.push(&["a", "b"], "two");
+    story.rest(10);
+    let halted = format!("{:040x}", story.commits);
+    assert!(story.is_halted() && story.has("b") == "one");
+    let other = "f".repeat(40);
+    for wrong in [other.as_str(), &halted[..6], ""] {
+        story.push_resuming(&[], "two", Some(wrong));
+        story.rest(10);
+        assert!(story.is_halted() && story.has("b") == "one", "{wrong}");
+    }
+    assert_eq!(story.records(ConditionReason::NothingResumed), 3);
+    story.push_resuming(&[], "two", Some(&halted));
+    story.rest(10);
+    assert_eq!(story.has("b"), "two");
+    assert_eq!(
+        story.alerts(),
+        ["PlumbHostReconcileFailing"],
+        "a still fails"
+    );
+    assert_eq!(story.records(ConditionReason::RolloutResumed), 1);
 }
 
 /// True if the run brings something newer than the first commit.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plumb_api::{HostName, LoginUrl};
+use plumb_api::{AlertmanagerUrl, HostName};
 use plumb_document::{Diagnostic, Span, closest};
 
 use super::{Facts, HostFacts, place};
@@ -75,8 +75,7 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
         let span = node.map_or_else(|| Span::of_file("fleet.yaml"), |node| node.span.clone());
         if let Some(url) = &one.url {
             if url.starts_with("http://") || url.starts_with("https://") {
-                let url = LoginUrl::new(url.trim_end_matches('/'));
-                facts.alertmanagers.push(url);
+                facts.alertmanagers.push(AlertmanagerUrl::new(url));
             } else {
                 facts.diagnostics.push(
                     Diagnostic::error(
@@ -84,7 +83,7 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
                         &span,
                         format!(
                             "`{}` isn't the address of an Alertmanager",
-                            LoginUrl::new(url)
+                            AlertmanagerUrl::new(url)
                         ),
                     )
                     .hint("write it like http://192.0.2.3:9093"),
@@ -94,7 +93,8 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
         if let Some(to) = &one.to {
             match endpoint_address(facts, to) {
                 Ok(address) => {
-                    let url = address.map(|address| LoginUrl::new(format!("http://{address}")));
+                    let url =
+                        address.map(|address| AlertmanagerUrl::new(format!("http://{address}")));
                     facts.alertmanagers.extend(url);
                 }
                 Err(message) => {

@@ -24,13 +24,17 @@ fn explained(host: &str, address: &str) -> String {
 #[test]
 fn composite_expands_to_its_parts() {
     let resources = of(&format!("resources: {{{REPORT}}}"), &[]);
-    assert_eq!(resources.as_object().unwrap().len(), 1);
+    assert_eq!(resources.as_object().unwrap().len(), 2);
     assert_eq!(
         resources["file"]["/etc/cron.d/report"],
         serde_json::json!({
             "content": "# Written by plumb.\n0 6 * * 1 root '/usr/local/bin/report'\n",
             "owner": "root", "group": "root", "mode": "0644",
         })
+    );
+    assert_eq!(
+        resources["check"]["cron-report"],
+        serde_json::json!({"program": {"path": "/usr/local/bin/report", "user": "root"}})
     );
 }
 
@@ -159,17 +163,17 @@ fn host_removes_composite_or_part() {
 fn drift_of_composite_is_ignored_by_its_parts() {
     let host =
         |ignored: &str| format!("resources: {{{REPORT}}}\ndrift: {{ignore: [\"{ignored}\"]}}");
-    let whole = FieldAddress {
-        address: "file:/etc/cron.d/report".parse().unwrap(),
+    let whole = |address: &str| FieldAddress {
+        address: address.parse().unwrap(),
         field: None,
     };
     assert_eq!(
         intent(&host("cron:report")).drift.ignore,
-        BTreeSet::from([whole])
+        BTreeSet::from([whole("file:/etc/cron.d/report"), whole("check:cron-report")])
     );
     let told = told_of(&host("cron:report#schedule"), &[]);
     assert!(
-        told.contains("error[invalid-name]: `cron:report` can't drift in `schedule`: only its parts drift\n  hint: name a field of one of its parts: file:/etc/cron.d/report"),
+        told.contains("error[invalid-name]: `cron:report` can't drift in `schedule`: only its parts drift\n  hint: name a field of one of its parts: file:/etc/cron.d/report, check:cron-report"),
         "{told}"
     );
     let told = told_of(&host("cron:rapport"), &[]);
@@ -186,6 +190,7 @@ fn explains_composite_and_part() {
         explained(&host, "cron:report"),
         "cron:report on a
   expands to file:/etc/cron.d/report
+  expands to check:cron-report
   defined at hosts/a.yaml:5:12 by host a
   run: [\"/usr/local/bin/report\"]
     from hosts/a.yaml:5:56 by host a at `resources`

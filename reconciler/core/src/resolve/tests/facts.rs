@@ -271,7 +271,7 @@ fn alertmanagers_are_endpoints_or_addresses() {
     let text = fleet("{to: a/api}, {url: \"http://192.0.2.1:9093/\"}");
     assert_eq!(
         resolved(&[host, LAN, ("fleet.yaml", &text)]).alertmanagers,
-        ["http://10.88.128.3:9093", "http://192.0.2.1:9093"].map(plumb_api::LoginUrl::new)
+        ["http://10.88.128.3:9093", "http://192.0.2.1:9093"].map(plumb_api::AlertmanagerUrl::new)
     );
     for (entry, says) in [
         (

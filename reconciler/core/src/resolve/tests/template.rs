@@ -179,6 +179,6 @@ fn the_templates_alertmanager_is_there_once_its_line_is_meant() {
     );
     assert_eq!(
         resolved.alertmanagers,
-        [plumb_api::LoginUrl::new("http://10.88.128.3:9093")]
+        [plumb_api::AlertmanagerUrl::new("http://10.88.128.3:9093")]
     );
 }

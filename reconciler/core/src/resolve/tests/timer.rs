@@ -57,6 +57,14 @@ WantedBy=timers.target
         resources["service"]["dyndns.timer"],
         serde_json::json!({"state": "started", "enabled": true, "after": ["unit:dyndns.service"]})
     );
+    assert_eq!(
+        resources["check"]["timer-dyndns"],
+        serde_json::json!({"program": {"path": "/usr/local/bin/dyndns", "user": "www-data"}})
+    );
+    assert_eq!(
+        resources["check"]["timer-resync"],
+        serde_json::json!({"program": {"path": "/bin/resync"}})
+    );
 }
 
 #[test]
@@ -70,6 +78,18 @@ fn timer_that_only_repeats_has_a_first_time() {
         text.contains("OnUnitActiveSec=300000ms\nOnActiveSec=300000ms\n"),
         "{text}"
     );
+}
+
+#[test]
+fn check_of_a_timers_program_has_no_manage() {
+    let timer = "timer: {a: {run: [/a], schedule: {every: 5m}, manage: once}}";
+    let cron = "cron: {b: {run: [/b], user: root, schedule: \"@daily\", manage: once}}";
+    let resources = of(&format!("resources: {{{timer}, {cron}}}"), &[]);
+    for (check, program) in [("timer-a", "/a"), ("cron-b", "/b")] {
+        let found = &resources["check"][check];
+        assert_eq!(found["program"]["path"], program);
+        assert!(found.get("manage").is_none(), "{found}");
+    }
 }
 
 #[test]
