@@ -87,7 +87,24 @@ impl Part {
         if composite.manage() == Manage::Once && self.kind != Kind::Check {
             fields.push(("manage", "once".into()));
         }
-        nodes(&fields, span)
+        self.nodes(&fields, span)
+    }
+
+    /// Returns the part's address.
+    ///
+    /// # Errors
+    /// Returns the mistake in the name.
+    pub(crate) fn address(&self) -> Result<Address, String> {
+        Address::new(self.kind, &self.name).map_err(|error| error.to_string())
+    }
+
+    /// Returns the fields as nodes with this position, for a part that belongs to no composite.
+    pub(crate) fn own_fields(&self, span: &Span) -> Map {
+        self.nodes(&self.fields, span)
+    }
+
+    /// Returns these fields and the shared texts as nodes.
+    fn nodes(&self, fields: &[(&'static str, Json)], span: &Span) -> Map {
         let shared = self
             .shared
             .iter()
@@ -102,29 +119,6 @@ impl Part {
             })
             .collect()
     }
-
-    /// Returns the part's address.
-    ///
-    /// # Errors
-    /// Returns the mistake in the name.
-    pub(crate) fn address(&self) -> Result<Address, String> {
-        Address::new(self.kind, &self.name).map_err(|error| error.to_string())
-    }
-
-    /// Returns the fields as nodes with this position, for a part that belongs to no composite.
-    pub(crate) fn own_fields(&self, span: &Span) -> Map {
-        nodes(&self.fields, span)
-    }
-}
-
-fn nodes(fields: &[(&'static str, Json)], span: &Span) -> Map {
-    fields
-        .iter()
-        .map(|(name, value)| Entry {
-            key: key(name, span),
-            value: node(value, span),
-        })
-        .collect()
 }
 
 fn key(text: &str, span: &Span) -> Key {

@@ -8,7 +8,11 @@ use plumb_api::frame::{
 };
 use plumb_api::plan::{Change, ChangeId, Op, Plan};
 use plumb_api::resource::{
-    BootLoading, CheckObserved, CommandObserved, ComposeObserved, DatabaseObserved, DirectoryObserved, FileObserved, FileType, FirewallObserved, GroupObserved, KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage, MountObserved, PackageObserved, Presence, RunState, SecretObserved, ServiceObserved, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    BootLoading, CheckObserved, CommandObserved, ComposeObserved, DatabaseObserved,
+    DirectoryObserved, FileObserved, FileType, FirewallObserved, GroupObserved,
+    KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage,
+    MountObserved, PackageObserved, Presence, RunState, SecretObserved, ServiceObserved,
+    ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
