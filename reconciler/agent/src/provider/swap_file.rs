@@ -37,7 +37,7 @@ pub(super) fn observe(sys: &Sys, path: &str) -> Result<Option<SwapFile>> {
     let found = dir.look_at(&file, leaf)?;
     Ok(Some(SwapFile {
         size: found.size,
-        private: found.mode & 0o077 == 0 && found.uid == 0,
+        private: (found.mode & 0o077).count_ones() == 0 && found.uid == 0,
         signature: has_signature(&file),
     }))
 }

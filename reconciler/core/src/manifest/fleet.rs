@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plumb_api::FleetName;
 use plumb_api::kind::{FleetSpec, HostState, ObjectKind};
-use plumb_document::{Diagnostic, Map, Node, SourceFile, Value, decode};
+use plumb_document::{Diagnostic, Map, Node, SourceFile, Span, Value, decode};
 
 use super::object::{self, Broken};
 use super::{code, host};
@@ -90,22 +90,11 @@ pub(crate) fn read(file: &Arc<str>, content: &SourceFile) -> Result<FleetObject,
         );
     }
     let alertmanagers = object.spec.get("alertmanagers").cloned();
-    for (at, one) in spec.alertmanagers.iter().enumerate() {
-        if one.to.is_some() == one.url.is_some() {
-            let node = alertmanagers
-                .as_ref()
-                .and_then(|list| list.as_seq()?.get(at));
-            let span = node.map_or(&object.span, |node| &node.span);
-            diagnostics.push(
-                Diagnostic::error(
-                    plumb_document::codes::INVALID_VALUE,
-                    span,
-                    "an Alertmanager must have exactly one of `to` and `url`",
-                )
-                .hint("write {to: HOST/INSTANCE.NAME} for an endpoint, or {url: \"http://…\"}"),
-            );
-        }
-    }
+    diagnostics.extend(check_alertmanagers(
+        &spec,
+        alertmanagers.as_ref(),
+        &object.span,
+    ));
     let name = match object.name.parse() {
         Ok(name) => Some(name),
         Err(error) => {
@@ -130,6 +119,22 @@ pub(crate) fn read(file: &Arc<str>, content: &SourceFile) -> Result<FleetObject,
         }),
         _ => Err(broken(diagnostics)),
     }
+}
+
+fn check_alertmanagers(spec: &FleetSpec, list: Option<&Node>, object: &Span) -> Vec<Diagnostic> {
+    let wrong = |at: usize| {
+        let node = list.and_then(|list| list.as_seq()?.get(at));
+        Diagnostic::error(
+            plumb_document::codes::INVALID_VALUE,
+            node.map_or(object, |node| &node.span),
+            "an Alertmanager must have exactly one of `to` and `url`",
+        )
+        .hint("write {to: HOST/INSTANCE.NAME} for an endpoint, or {url: \"http://…\"}")
+    };
+    let all = spec.alertmanagers.iter().enumerate();
+    all.filter(|(_, one)| one.to.is_some() == one.url.is_some())
+        .map(|(at, _)| wrong(at))
+        .collect()
 }
 
 fn without_defaults(spec: &Node) -> Node {

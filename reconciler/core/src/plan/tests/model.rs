@@ -12,7 +12,8 @@ use plumb_api::resource::{
     DirectoryObserved, FileObserved, FileType, FirewallObserved, GroupObserved,
     KernelModuleObserved, KernelParameterObserved, KeypairObserved, LinkObserved, Manage,
     MountObserved, PackageObserved, Presence, RunState, SecretObserved, ServiceObserved,
-    ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved, UserObserved,
+    ServiceSpec, ServiceState, Stale, SwapObserved, SysctlObserved, TreeObserved, UnitObserved,
+    UserObserved,
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 use serde_json::Value;
@@ -296,25 +297,8 @@ impl ModelHost {
                 o.content = s.content;
                 Observed::Unit(o)
             }
-            (Spec::Service(s), Observed::Service(mut o)) => {
-                o.known = true;
-                o.state = o.state.or(Some(RunState::Stopped));
-                if has("enabled") {
-                    o.enabled = s.enabled;
-                }
-                if has("state") {
-                    o.state = s.state.map(|state| match state {
-                        ServiceState::Started => RunState::Started,
-                        ServiceState::Stopped => RunState::Stopped,
-                    });
-                    o.stale = Stale::No;
-                }
-                if has("inputs") {
-                    assert_eq!(o.stale, Stale::Restart, "{address} restarts for nothing");
-                    o.stale = Stale::No;
-                    self.restarts.push(address.clone());
-                }
-                Observed::Service(o)
+            (Spec::Service(s), Observed::Service(o)) => {
+                Observed::Service(self.made_service(address, s, o, fields))
             }
             (Spec::User(s), Observed::User(mut o)) => {
                 for group in s.groups.iter().flatten() {
@@ -365,5 +349,33 @@ impl ModelHost {
             (Spec::Check(_), Observed::Check(_)) => Observed::Check(CheckObserved::default()),
             (spec, found) => panic!("{spec:?} on {found:?}"),
         }
+    }
+
+    fn made_service(
+        &mut self,
+        address: &Address,
+        s: &ServiceSpec,
+        mut o: ServiceObserved,
+        fields: &BTreeSet<&str>,
+    ) -> ServiceObserved {
+        let has = |f: &str| fields.contains(f);
+        o.known = true;
+        o.state = o.state.or(Some(RunState::Stopped));
+        if has("enabled") {
+            o.enabled = s.enabled;
+        }
+        if has("state") {
+            o.state = s.state.map(|state| match state {
+                ServiceState::Started => RunState::Started,
+                ServiceState::Stopped => RunState::Stopped,
+            });
+            o.stale = Stale::No;
+        }
+        if has("inputs") {
+            assert_eq!(o.stale, Stale::Restart, "{address} restarts for nothing");
+            o.stale = Stale::No;
+            self.restarts.push(address.clone());
+        }
+        o
     }
 }
