@@ -244,7 +244,7 @@ fn values_that_look_otherwise_need_quotes() {
         ),
         (
             "resources: {user: {john: {password: x}}}",
-            "error[unsupported-field]: `password` of a user isn't supported by this version of Plumb",
+            "error[invalid-value]: `password` must have exactly one form",
         ),
     ] {
         let told = told_of(text, &[]);
