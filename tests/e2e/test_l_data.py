@@ -115,14 +115,14 @@ BEFORE = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8ww
 def test_password_is_set_from_a_hash_that_nothing_shows_and_given_back(fleet, on, both):
     shadow = lambda name, user: on(name).check_output(f"getent shadow {user}").split(":")[1]
     for name in both:
-        on(name).check_output(f"useradd e2e-was && echo 'e2e-was:{BEFORE}' | chpasswd -e")
+        on(name).check_output(f"useradd e2e-was && echo 'e2e-was:{BEFORE}' | chpasswd -e && useradd e2e-none")
     try:
         password = {"password": {"hash": HASH}}
-        users = {"e2e-new": password, "e2e-shut": password | {"locked": True}, "e2e-was": password}
+        users = {"e2e-new": password, "e2e-shut": password | {"locked": True}, "e2e-was": password, "e2e-none": password}
         fleet.profile("people", {"user": users}, on=both)
         fleet.deploy("Passwords", seconds=120)
         for name in both:
-            assert [shadow(name, user) for user in users] == [HASH, f"!{HASH}", HASH]
+            assert [shadow(name, user) for user in users] == [HASH, f"!{HASH}", HASH, HASH]
             assert on(name).check_output("passwd -S e2e-shut").split()[1] == "L"
         in_sync(fleet, both)
 
@@ -137,7 +137,7 @@ def test_password_is_set_from_a_hash_that_nothing_shows_and_given_back(fleet, on
         users["e2e-shut"] = {"locked": False}
         fleet.profile("people", {"user": users}, on=both)
         fleet.deploy("No locks", seconds=120)
-        assert [shadow(both[0], user) for user in users] == [HASH, HASH, HASH]
+        assert [shadow(both[0], user) for user in users] == [HASH, HASH, HASH, HASH]
 
         told = fleet.controller.run("events", both[0]).stdout + fleet.controller.run("describe", "host", both[0], "-o", "json").stdout
         told += str(fleet.plan()) + fleet.controller.log.read_text()
@@ -153,8 +153,8 @@ def test_password_is_set_from_a_hash_that_nothing_shows_and_given_back(fleet, on
         fleet.remove("profiles/people.yaml")
         fleet.deploy("Nobody", seconds=120)
         for name in both:
-            assert shadow(name, "e2e-was") == BEFORE
+            assert (shadow(name, "e2e-was"), shadow(name, "e2e-none")) == (BEFORE, "!")
             assert not on(name).user("e2e-new").exists and not on(name).user("e2e-shut").exists
     finally:
         for name in both:
-            on(name).run("userdel e2e-was")
+            on(name).run("userdel e2e-was; userdel e2e-none")

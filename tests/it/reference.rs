@@ -261,7 +261,7 @@ const AROUND: &[(&str, &str)] = &[
     ),
     (
         "secrets/nextcloud.yaml",
-        "kind: Secret\nmetadata: {name: nextcloud}\nspec:\n  version: 1\n  hosts: [web]\n  deliver: [{key: admin, path: /run/plumb/secrets/nextcloud-admin, owner: nextcloud}]\n  recipients: {admin: {version: 1, usage: \"8b52022ffe0f729f9c78c7fc9f8be373bb3d95d5ad5a7b0bf2c5f5b014754c97\", hosts: {web: age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq}}}\n  values: {admin: \"-----BEGIN AGE ENCRYPTED FILE-----\\n\"}\n",
+        "kind: Secret\nmetadata: {name: nextcloud}\nspec:\n  version: 1\n  hosts: [web]\n  deliver: [{key: admin, path: /run/plumb/secrets/nextcloud-admin, owner: nextcloud}]\n  recipients: {admin: {version: 1, usage: \"8b52022ffe0f729f9c78c7fc9f8be373bb3d95d5ad5a7b0bf2c5f5b014754c97\", hosts: {web: age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq}}}\n  values: {admin: \"-----BEGIN AGE ENCRYPTED FILE-----\\nYWdl\\n-----END AGE ENCRYPTED FILE-----\\n\"}\n",
     ),
     (
         "files/immich/compose.yaml",

@@ -22,6 +22,18 @@ pub fn is_age_key(text: &str) -> bool {
             .all(|byte| b"qpzry9x8gf2tvdw0s3jn54khce6mua7l".contains(&byte))
 }
 
+/// True if a text has the form of an armored age file: its two marks, and Base64 between them. Whether anybody
+/// can decrypt it doesn't show.
+pub fn is_armored(text: &str) -> bool {
+    const BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----\n";
+    const END: &str = "\n-----END AGE ENCRYPTED FILE-----";
+    let body = text
+        .strip_prefix(BEGIN)
+        .and_then(|rest| rest.trim_end().strip_suffix(END));
+    let is_base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=\n".contains(&b);
+    body.is_some_and(|body| !body.is_empty() && body.bytes().all(is_base64))
+}
+
 /// The characters around the name in a placeholder. Unicode keeps them for use inside of programs, so that no
 /// text has them.
 const AROUND: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plumb_api::Digest;
-use plumb_api::kind::SecretObjectSpec;
+use plumb_api::kind::{SecretDelivery, SecretObjectSpec};
 use plumb_api::secret::SecretBinding;
 use plumb_document::Diagnostic;
 
 use crate::expand::secret as expansion;
 use crate::manifest::selector::Selector;
-use crate::manifest::{Fleet, ValueProblem, problem, recipients, usage};
+use crate::manifest::{Fleet, ValueProblem, problem, recipients, secret_delivery, usage};
 
 /// The hosts and operators that should be able to read a value, with their age keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,6 +77,14 @@ impl FleetSecret {
     fn value_problem(&self, key: &str) -> Option<ValueProblem> {
         problem(&self.name, &self.spec, key, &self.recipients)
     }
+}
+
+/// Checks a delivery, as `plumb check` does.
+///
+/// # Errors
+/// Returns the mistake and the remedy.
+pub fn check_delivery(one: &SecretDelivery) -> Result<(), (String, &'static str)> {
+    secret_delivery(one)
 }
 
 /// Returns the repository's identity in the trust policy.

@@ -87,6 +87,7 @@ impl Palette {
         let ours = |rest: &str| {
             std::iter::once(PLAIN)
                 .chain(Paint::ALL.map(Paint::start))
+                .chain(SNIPPETS)
                 .find(|code| self.colored && rest.starts_with(code))
         };
         let mut out = String::new();
@@ -113,6 +114,15 @@ impl Palette {
 
 /// The escape sequence that ends a colour.
 const PLAIN: &str = "\u{1b}[0m";
+
+/// The escape sequences that begin the colours of snippets (`miette::ThemeStyles::ansi`).
+const SNIPPETS: [&str; 5] = [
+    "\u{1b}[31m",
+    "\u{1b}[32;1m",
+    "\u{1b}[33;1m",
+    "\u{1b}[35;1m",
+    "\u{1b}[36;1;4m",
+];
 
 impl Paint {
     const ALL: [Self; 6] = [
@@ -154,6 +164,10 @@ mod tests {
                 palette.sanitized(&palette.paint(paint, name)),
                 palette.paint(paint, shown)
             );
+        }
+        for code in SNIPPETS {
+            let painted = format!("{code}×{PLAIN}");
+            assert_eq!(palette.sanitized(&painted), painted);
         }
         // Without colours of ours, none is.
         assert_eq!(Palette::plain().sanitized("\u{1b}[0m"), "\\u{1b}[0m");

@@ -11,6 +11,7 @@ mod git_server;
 mod hooks;
 mod manifests;
 mod redirects;
+mod secret_commands;
 mod secrets;
 mod snapshot;
 mod trust;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use plumb_api::frame::DeadMan;
 use plumb_api::plan::{ChangeId, Consequence};
 use plumb_api::report::Outcome;
-use plumb_api::resource::Logins;
-use plumb_api::{Address, Kind, Spec};
+use plumb_api::resource::{Content, FileType, Logins};
+use plumb_api::{Address, Kind, Observed, Spec};
 
 use super::capture::{keep_content, original};
 use super::{Phase, Run};
@@ -126,6 +126,7 @@ impl Run<'_> {
                         );
                     };
                     let mut original = original(self.sys, address, found)?;
+                    show_content(&mut original.observed);
                     keep_content(self.sys, &contents, address, &mut original)?;
                     let original = Box::new(original);
                     if address.kind() == Kind::Service {
@@ -187,5 +188,15 @@ fn reaction(consequences: &[Consequence]) -> Reaction {
         Reaction::Reload
     } else {
         Reaction::Restart
+    }
+}
+
+/// Lets the content of a file be kept that an observation hides because it has secrets. The pre-images stay on
+/// the host, and go once the changes are confirmed.
+fn show_content(observed: &mut Observed) {
+    if let Observed::File(found) = observed
+        && found.file_type == FileType::File
+    {
+        found.content.get_or_insert_with(|| Content::of(b""));
     }
 }

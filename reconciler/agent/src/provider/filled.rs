@@ -5,7 +5,7 @@
 
 use std::io::Read as _;
 
-use plumb_api::report::ErrorCode;
+use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, FileObserved, FileSpec, FileType};
 use plumb_api::secret::{TextPiece, pieces};
 use plumb_api::{Address, Spec};
@@ -128,5 +128,18 @@ pub(super) fn apply(
     };
     let filled = fill(cx.sys, &text, cx.desired, path)?;
     put.bytes = Bytes::New(Content::of(&filled));
-    at_path::put_bytes(cx, path, &put, &filled)
+    at_path::put_bytes(cx, path, &put, &filled).map_err(|error| {
+        if error.code != ErrorCode::ValidateFailed {
+            return error;
+        }
+        // What the program prints may quote a line with a secret.
+        AgentError::new(
+            ErrorCode::ValidateFailed,
+            format!(
+                "`{}` doesn't accept the new {path}, so it isn't put in place; its output isn't shown, because the file has secrets",
+                spec.validate.join(" ")
+            ),
+        )
+        .hint("correct the content in the repository")
+    })
 }

@@ -245,6 +245,18 @@ impl GiveBack for Users {
         })
     }
 
+    /// The password isn't for a manifest that is only proposed.
+    fn adopt_spec(&self, observed: &Observed) -> Option<Spec> {
+        self.describe(observed)?;
+        match self.restore_spec(observed, None) {
+            Spec::User(spec) => Some(Spec::User(UserSpec {
+                password: None,
+                ..spec
+            })),
+            _ => None,
+        }
+    }
+
     /// Hides the digest of the original password, which git doesn't have.
     fn remain(&self, observed: &Observed, fields: &mut Vec<FieldChange>) {
         let Observed::User(found) = observed else {
@@ -294,8 +306,8 @@ fn missing_shell(sys: &Sys, change: &ItemChange<'_>) -> Option<AgentError> {
     )
 }
 
-/// Stands for a password of which the text is captured.
-const CAPTURE: &[u8] = b"";
+/// Stands for a password of which the text is captured. It is the hash of no user.
+const CAPTURE: &[u8] = b"\0capture";
 
 /// Returns the password from before Plumb's first change.
 fn kept(original: &UserObserved) -> Option<&ShadowText> {

@@ -4,10 +4,12 @@ use std::process::Command;
 
 use plumb_api::frame::{Confirm, DeadMan, Nonce, Request, Response};
 use plumb_api::report::ErrorCode;
+use plumb_api::secret::placeholder;
 use serde_json::json;
 
 use crate::Root;
 use crate::driver::{Driver, State, plan};
+use crate::secrets;
 
 const RULE: &str = "/etc/sudoers.d/alice";
 
@@ -18,11 +20,7 @@ fn changed(root: &Root) -> (Driver, State) {
         .with("file:/etc/motd", json!({"content": "hello\n"}))
         .with(&format!("file:{RULE}"), json!({"content": "# nobody\n"}));
     let mut driver = root.driver();
-    driver.dead_man = Some(DeadMan {
-        nonce: Nonce("c1/1/1".to_owned()),
-        confirm: 1,
-        users: vec!["alice".to_owned()],
-    });
+    driver.dead_man = Some(dead_man());
     let report = driver.observe(&state);
     let report = driver.try_apply(&state, plan(&state, &report)).unwrap();
     assert_eq!(
@@ -31,6 +29,14 @@ fn changed(root: &Root) -> (Driver, State) {
     );
     assert_eq!(root.read(RULE), "# nobody\n");
     (driver, state)
+}
+
+fn dead_man() -> DeadMan {
+    DeadMan {
+        nonce: Nonce("c1/1/1".to_owned()),
+        confirm: 1,
+        users: vec!["alice".to_owned()],
+    }
 }
 
 fn watch(root: &Root) {
@@ -72,4 +78,27 @@ fn confirmed_change_stays() {
     watch(&root);
     assert_eq!(root.read(RULE), "# nobody\n");
     assert!(driver.observe(&state).differences.is_empty());
+}
+
+#[test]
+fn file_with_a_secret_is_put_back_with_its_content() {
+    let root = Root::new();
+    let mut driver = root.driver();
+    let key = secrets::host_key(&mut driver);
+    let content = format!("# {}\n", placeholder("app/token"));
+    let state = |version: u64, value: &str| {
+        let binding = secrets::binding(version);
+        let secret = secrets::spec(version, &secrets::seal(binding, value, key));
+        let file = json!({"content": content, "mode": "0440", "secrets": ["secret:app/token"]});
+        secrets::state(Some(secret)).with(&format!("file:{RULE}"), file)
+    };
+    driver.converge(&state(1, "good"));
+    assert_eq!(root.read(RULE), "# good\n");
+    driver.dead_man = Some(dead_man());
+    let next = state(2, "bad");
+    let report = driver.observe(&next);
+    driver.try_apply(&next, plan(&next, &report)).unwrap();
+    assert_eq!(root.read(RULE), "# bad\n");
+    watch(&root);
+    assert_eq!(root.read(RULE), "# good\n");
 }

@@ -16,7 +16,7 @@ type Edit = fn(&mut SecretBinding);
 const NAME: &str = "secret:app/token";
 const FILE: &str = "/run/plumb/secrets/token";
 
-fn host_key(driver: &mut Driver) -> Recipient {
+pub(crate) fn host_key(driver: &mut Driver) -> Recipient {
     match driver.ask(&Request::Facts) {
         Response::Facts(facts) => facts.age_key.unwrap().parse().unwrap(),
         other => panic!("{other:?}"),
@@ -32,7 +32,7 @@ fn file() -> SecretFile {
     }
 }
 
-fn binding(version: u64) -> SecretBinding {
+pub(crate) fn binding(version: u64) -> SecretBinding {
     SecretBinding {
         repository: "r1".to_owned(),
         name: "app".to_owned(),
@@ -43,13 +43,13 @@ fn binding(version: u64) -> SecretBinding {
     }
 }
 
-fn seal(binding: SecretBinding, value: &str, reader: Recipient) -> String {
+pub(crate) fn seal(binding: SecretBinding, value: &str, reader: Recipient) -> String {
     let value = value.as_bytes();
     let plaintext = SecretEnvelope { binding, value }.to_plaintext().unwrap();
     encrypt(&plaintext, &[reader]).unwrap()
 }
 
-fn spec(version: u64, ciphertext: &str) -> Value {
+pub(crate) fn spec(version: u64, ciphertext: &str) -> Value {
     json!({
         "repository": "r1", "version": version, "hosts": Digest::of_bytes(b"hosts"),
         "ciphertext": ciphertext, "deliver": [file()],
@@ -57,7 +57,7 @@ fn spec(version: u64, ciphertext: &str) -> Value {
 }
 
 /// A state with a secret, and a file so that it is never empty.
-fn state(secret: Option<Value>) -> State {
+pub(crate) fn state(secret: Option<Value>) -> State {
     let state = State::new().with("file:/etc/hostname", json!({"content": "h1\n"}));
     match secret {
         Some(secret) => state.with(NAME, secret),

@@ -66,11 +66,11 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
         None
     }
 
-    /// Returns a path that this spec writes to although it belongs to another type. For example, a mask is a
-    /// link at the path of the unit's own file. `check` reports an error if two resources of a host need the
+    /// Returns the paths that this spec writes to although they belong to another type. For example, a mask is
+    /// a link at the path of the unit's own file. `check` reports an error if two resources of a host need the
     /// same path.
-    fn claims(&self, _name: &str) -> Option<Claim> {
-        None
+    fn claims(&self, _name: &str) -> Vec<Claim> {
+        Vec::new()
     }
 
     /// Returns the systemd unit that the resource manages.

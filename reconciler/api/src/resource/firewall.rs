@@ -375,11 +375,11 @@ sysctl:
         Some(Self::FILE.to_owned())
     }
 
-    fn claims(&self, _name: &str) -> Option<Claim> {
-        Some(Claim {
+    fn claims(&self, _name: &str) -> Vec<Claim> {
+        vec![Claim {
             path: UnitSpec::path_in_folder(Self::UNIT),
             hint: "give yours another name: the firewall has a unit of this name".to_owned(),
-        })
+        }]
     }
 
     fn lifeline(_name: &str) -> bool {

@@ -199,11 +199,12 @@ impl Resource for KernelModuleSpec {
         Some(Self::options_file(name))
     }
 
-    fn claims(&self, name: &str) -> Option<Claim> {
-        self.state.is_loaded().then(|| Claim {
+    fn claims(&self, name: &str) -> Vec<Claim> {
+        let load = self.state.is_loaded().then(|| Claim {
             path: Self::load_file(name),
             hint: "leave the file to the kernelModule".to_owned(),
-        })
+        });
+        load.into_iter().collect()
     }
 
     fn check(&self, _name: &str) -> Vec<Problem> {

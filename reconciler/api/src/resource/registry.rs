@@ -210,8 +210,8 @@ macro_rules! resources {
                 match self { $(Spec::$variant(spec) => spec.on_input(name, key),)* }
             }
 
-            /// Returns a path that belongs to another type and that this spec writes to.
-            pub fn claims(&self, name: &str) -> Option<Claim> {
+            /// Returns the paths that belong to other types and that this spec writes to.
+            pub fn claims(&self, name: &str) -> Vec<Claim> {
                 match self { $(Spec::$variant(spec) => spec.claims(name),)* }
             }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::field::{Manage, Mode, Presence, Principal};
-use super::{Dependency, Owners, Problem, Resource, check_path, lies_in, principals};
+use super::{Claim, Dependency, Owners, Problem, Resource, check_path, lies_in, principals};
 use crate::canonical::NotCanonical;
 use crate::digest::Digest;
 use crate::name::{Address, is_label};
@@ -207,6 +207,14 @@ service:
                     .to_owned(),
             ),
         }
+    }
+
+    fn claims(&self, _name: &str) -> Vec<Claim> {
+        let claim = |file: &SecretFile| Claim {
+            path: file.path.clone(),
+            hint: "deliver the secret to another path".to_owned(),
+        };
+        self.deliver.iter().map(claim).collect()
     }
 
     fn check(&self, _name: &str) -> Vec<Problem> {

@@ -393,11 +393,12 @@ file:
             && !matches!(state, RunState::Started | RunState::Stopped)
     }
 
-    fn claims(&self, name: &str) -> Option<Claim> {
-        (self.masked == Some(true)).then(|| Claim {
+    fn claims(&self, name: &str) -> Vec<Claim> {
+        let mask = (self.masked == Some(true)).then(|| Claim {
             path: UnitSpec::path_in_folder(&unit_name(name)),
             hint: "a mask is a link where the unit's own file lies: drop the `unit`, or write `state: stopped, enabled: false` in place of `masked`".to_owned(),
-        })
+        });
+        mask.into_iter().collect()
     }
 
     fn own_name(observed: &ServiceObserved) -> Option<String> {

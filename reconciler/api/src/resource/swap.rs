@@ -227,11 +227,12 @@ impl Resource for SwapSpec {
         Some(UnitSpec::path_in_folder(&Self::unit_name(name)))
     }
 
-    fn claims(&self, name: &str) -> Option<Claim> {
-        Self::device(name).is_none().then(|| Claim {
+    fn claims(&self, name: &str) -> Vec<Claim> {
+        let file = Self::device(name).is_none().then(|| Claim {
             path: name.to_owned(),
             hint: "a swap makes its own file: drop the other resource".to_owned(),
-        })
+        });
+        file.into_iter().collect()
     }
 
     fn check(&self, name: &str) -> Vec<Problem> {
@@ -457,6 +458,6 @@ mod tests {
         };
         assert_eq!(problem(&low, "/swapfile"), Some("priority"));
         assert!(SwapSpec::check_name("swapfile").is_err());
-        assert_eq!(file().claims("/swapfile").unwrap().path, "/swapfile");
+        assert_eq!(file().claims("/swapfile")[0].path, "/swapfile");
     }
 }

@@ -37,7 +37,9 @@ pub(crate) use network::Network;
 pub(crate) use object::Broken;
 pub(crate) use profile::{Profile, include};
 pub(crate) use reference::{FieldRef, closest_address};
-pub(crate) use secret::{SecretEntry, ValueProblem, problem, recipients, usage};
+pub(crate) use secret::{
+    SecretEntry, ValueProblem, check_delivery as secret_delivery, problem, recipients, usage,
+};
 pub(crate) use too_large::too_large;
 pub(crate) use unsupported::{TYPES, diagnostic as unsupported_diagnostic};
 

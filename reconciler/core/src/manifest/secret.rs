@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plumb_api::kind::{HostState, SecretDelivery, SecretObjectSpec, SecretReaders};
 use plumb_api::name::is_label;
 use plumb_api::resource::check_secret_path;
-use plumb_api::secret::is_age_key;
+use plumb_api::secret::{is_age_key, is_armored};
 use plumb_api::{Address, Digest};
 use plumb_document::{Diagnostic, Node, SourceFile, Span, decode, parse};
 
@@ -150,6 +150,14 @@ fn read(object: &Object, repository: Option<&Arc<str>>) -> Result<Secret, Vec<Di
             diagnostics.push(diagnostic.hint(hint));
         }
     }
+    for (key, _) in spec.values.iter().filter(|(_, text)| !is_armored(text)) {
+        let message = format!("the value of `{key}` isn't an age file");
+        let diagnostic = Diagnostic::error(code::CLEAR_TEXT_SECRET, place("values"), message);
+        diagnostics.push(diagnostic.hint(format!(
+            "if it is the value itself, everybody who can read the repository knows it now: make a new one, and run `plumb secret set {}/{key}`",
+            object.name
+        )));
+    }
     if repository.is_none() && !spec.values.is_empty() {
         diagnostics.push(
             Diagnostic::error(
@@ -224,10 +232,20 @@ fn key_of(address: &Address) -> &str {
     name.rsplit_once('/').map_or(name, |(_, key)| key)
 }
 
-fn check_delivery(one: &SecretDelivery) -> Result<(), (String, &'static str)> {
+/// Checks a delivery. An error is the mistake and the remedy.
+pub(crate) fn check_delivery(one: &SecretDelivery) -> Result<(), (String, &'static str)> {
     const WAYS: &str = "write {key: KEY, path: /run/plumb/secrets/NAME} or {key: KEY, unit: NAME}";
     match (&one.path, &one.unit) {
-        (Some(path), None) => check_secret_path(path).map_err(|message| (message, WAYS)),
+        (Some(path), None) => {
+            check_secret_path(path).map_err(|message| (message, WAYS))?;
+            match one.mode.filter(|mode| mode.bits() & 0o7007 != 0) {
+                Some(mode) => Err((
+                    format!("the mode {mode} lets others read a secret"),
+                    "give it to a group: {group: app, mode: \"0440\"}",
+                )),
+                None => Ok(()),
+            }
+        }
         (None, Some(unit)) => {
             if unit.is_empty() || unit.contains('/') || unit.contains(char::is_whitespace) {
                 return Err((format!("`{unit}` isn't the name of a unit"), WAYS));

@@ -25,8 +25,8 @@ pub(crate) struct Built {
     pub(crate) contents: Vec<(Digest, Arc<[u8]>)>,
     /// The resources that are applied before this one.
     pub(crate) requires: Vec<Dependency>,
-    /// A path that no other resource may own, because this resource writes to it.
-    pub(crate) claim: Option<Claim>,
+    /// The paths that no other resource may own, because this resource writes to them.
+    pub(crate) claims: Vec<Claim>,
     /// The path on the host that the resource owns, if any.
     pub(crate) path: Option<String>,
     /// The rendered node of each field, for the positions of errors.
@@ -545,14 +545,14 @@ fn built_of(
     places: FieldNodes,
 ) -> Result<Arc<Built>, Vec<Diagnostic>> {
     let requires = spec.requires(address.name());
-    let claim = spec.claims(address.name());
+    let claims = spec.claims(address.name());
     let path = address.kind().path(address.name());
     match DesiredResource::new(spec) {
         Ok(resource) => Ok(Arc::new(Built {
             resource: Arc::new(resource),
             contents,
             requires,
-            claim,
+            claims,
             path,
             places,
         })),

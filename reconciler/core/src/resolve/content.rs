@@ -157,8 +157,9 @@ pub(super) fn confidential(
     node: &Node,
     context: &Context,
 ) -> Result<Confidential, Vec<Diagnostic>> {
+    // No excerpt is shown for this code: the text may be a password in clear.
     let wrong = |span: &Span, message: String, hint: &str| {
-        let diagnostic = Diagnostic::error(plumb_document::codes::INVALID_VALUE, span, message);
+        let diagnostic = Diagnostic::error(code::CLEAR_TEXT_SECRET, span, message);
         Err(vec![diagnostic.hint(hint)])
     };
     let forms = format!("write `{name}: {{hash: \"…\"}}`");
@@ -166,8 +167,8 @@ pub(super) fn confidential(
     let Some([Entry { key, value }]) = entries.as_deref() else {
         return wrong(
             &node.span,
-            format!("`{name}` must have exactly one form"),
-            &forms,
+            format!("`{name}` takes a hash, not a text"),
+            &format!("{forms}, with a hash that `mkpasswd` made"),
         );
     };
     match &*key.text {

@@ -80,12 +80,14 @@ fn paths(placed: &[Placed<'_>]) -> Vec<Diagnostic> {
             diagnostics.push(rivals(first, one).hint("remove one of them"));
         }
     }
+    let mut claimed: HashMap<&str, &Placed<'_>> = HashMap::new();
     for one in placed {
-        let Some(claim) = &one.built.claim else {
-            continue;
-        };
-        if let Some(owner) = taken.get(claim.path.as_str()) {
-            diagnostics.push(rivals(owner, one).hint(claim.hint.as_str()));
+        for claim in &one.built.claims {
+            let path = claim.path.as_str();
+            if let Some(other) = taken.get(path).or(claimed.get(path)) {
+                diagnostics.push(rivals(other, one).hint(claim.hint.as_str()));
+            }
+            claimed.insert(path, one);
         }
     }
     diagnostics

@@ -23,7 +23,7 @@ use crate::report::{Exit, Failure};
 /// of a unit. The controller never has a value.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A first secret:\n  plumb secret operator laptop\n  printf %s \"$TOKEN\" | plumb secret set web/token --hosts role=web --path /run/plumb/secrets/token\nSee who can read it: plumb secret who-can-read web"
+    after_help = "A first secret:\n  plumb secret operator laptop\n  (add `secrets: {operators: [laptop]}` to fleet.yaml)\n  printf %s \"$TOKEN\" | plumb secret set web/token --hosts role=web --path /run/plumb/secrets/token\nSee who can read it: plumb secret who-can-read web"
 )]
 pub(super) struct Secret {
     #[command(subcommand)]

@@ -37,7 +37,7 @@ fn hash_is_a_content_and_is_never_shown() {
 #[test]
 fn what_is_no_hash_is_told_and_not_quoted() {
     for (password, says) in [
-        ("hunter2", "`password` must have exactly one form"),
+        ("hunter2", "`password` takes a hash, not a text"),
         (
             "{hash: hunter2}",
             "isn't a crypt hash, which begins with `$`",

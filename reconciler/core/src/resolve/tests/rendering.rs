@@ -244,7 +244,7 @@ fn values_that_look_otherwise_need_quotes() {
         ),
         (
             "resources: {user: {john: {password: x}}}",
-            "error[invalid-value]: `password` must have exactly one form",
+            "error[clear-text-secret]: `password` takes a hash, not a text",
         ),
     ] {
         let told = told_of(text, &[]);

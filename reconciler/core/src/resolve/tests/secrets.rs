@@ -5,6 +5,9 @@ use serde_json::json;
 use super::*;
 
 const KEY: &str = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
+/// The form of a ciphertext, as YAML.
+const CIPHERTEXT: &str =
+    "-----BEGIN AGE ENCRYPTED FILE-----\\nYWdl\\n-----END AGE ENCRYPTED FILE-----\\n";
 const POLICY: (&str, &str) = (
     "trust/policy.yaml",
     "kind: TrustPolicy\nmetadata: {name: main}\nspec: {repository: r1}\n",
@@ -26,7 +29,7 @@ fn secret(hosts: &str, readers: &str, deliver: &str) -> String {
         "Secret",
         "app",
         &format!(
-            "version: 3\nhosts: \"{hosts}\"\ndeliver: {deliver}\nrecipients: {{token: {{version: 2, usage: \"{usage}\", {readers}}}}}\nvalues: {{token: cipher}}"
+            "version: 3\nhosts: \"{hosts}\"\ndeliver: {deliver}\nrecipients: {{token: {{version: 2, usage: \"{usage}\", {readers}}}}}\nvalues: {{token: \"{CIPHERTEXT}\"}}"
         ),
     )
 }
@@ -135,6 +138,37 @@ fn host_without_a_key_and_deliveries_to_disks_are_told() {
         let told = told(&all(&host_text, &secret("role=server", &readers, deliver)));
         assert!(told.contains(says), "{says}\n{told}");
     }
+}
+
+#[test]
+fn value_in_clear_is_told_and_never_shown() {
+    let host_text = object("Host", "a", &format!("ageKey: {KEY}"));
+    let readers = format!("hosts: {{a: {KEY}}}, operators: {{\"on\": {KEY}}}");
+    let sealed = secret("role=server", &readers, DELIVER);
+    for clear in ["hunter2", "-----BEGIN AGE ENCRYPTED FILE-----\\nYWdl\\n"] {
+        let told = told(&all(&host_text, &sealed.replace(CIPHERTEXT, clear)));
+        assert!(
+            told.contains("error[clear-text-secret]: the value of `token` isn't an age file"),
+            "{told}"
+        );
+        assert!(!told.contains(clear), "{told}");
+    }
+}
+
+#[test]
+fn delivery_to_the_path_of_another_resource_is_told() {
+    let host_text = object(
+        "Host",
+        "a",
+        &format!("ageKey: {KEY}\nresources: {{file: {{/run/a: {{content: x}}}}}}"),
+    );
+    let readers = format!("hosts: {{a: {KEY}}}, operators: {{\"on\": {KEY}}}");
+    let told = told(&all(&host_text, &secret("role=server", &readers, DELIVER)));
+    assert!(told.contains("manage the same thing on the host"), "{told}");
+    assert!(
+        told.contains("deliver the secret to another path"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -1,8 +1,10 @@
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::identity::IdentityFile;
@@ -12,6 +14,7 @@ use super::value;
 use crate::cli::folder::RepositoryFolder;
 use crate::output::Shell;
 use crate::report::{Exit, Failure, OrFail as _};
+use crate::runtime::block_on;
 
 /// Edit a value in your editor
 ///
@@ -46,7 +49,7 @@ impl Edit {
     }
 }
 
-/// Returns a folder in memory in which only the user can make files that others can't read.
+/// Returns a folder in memory.
 fn memory() -> Result<PathBuf, Failure> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     let candidates = runtime.into_iter().chain([PathBuf::from("/dev/shm")]);
@@ -68,16 +71,31 @@ fn edited(old: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
         })?;
     let folder = tempfile::Builder::new()
         .prefix("plumb-")
+        .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(memory()?)
         .or_fail(|| "cannot make a folder in memory".to_owned())?;
     let path = folder.path().join("value");
-    let outcome = edit_file(&editor, &path, old);
-    wipe(&path);
-    outcome
+    block_on(async {
+        // A signal ends the editor at most; then the value is wiped. From here on, this program ignores them.
+        let kinds = [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ];
+        let _held = kinds.map(signal);
+        let outcome = edit_file(&editor, &path, old);
+        wipe(&path);
+        outcome
+    })
 }
 
 fn edit_file(editor: &str, path: &Path, old: &[u8]) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    fs::write(path, old).or_fail(|| "cannot write the value for the editor".to_owned())?;
+    let what = || "cannot write the value for the editor".to_owned();
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(path).or_fail(what)?;
+    file.write_all(old).or_fail(what)?;
+    drop(file);
     // As git does: the variable may have arguments.
     let mut words = editor.split_whitespace();
     let program = words.next().unwrap_or(editor);

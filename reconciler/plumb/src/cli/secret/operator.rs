@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use plumb_agent::age::Identity;
 use plumb_api::name::is_label;
@@ -51,11 +51,18 @@ impl Operator {
             own
         };
         let public_key = own.recipient().to_string();
-        let file = self
-            .folder
-            .path()
-            .join("trust/recipients")
-            .join(format!("{}.pub", self.name));
+        let keys = self.folder.path().join("trust/recipients");
+        if let Some(other) = holder_of(&keys, &public_key).filter(|other| *other != self.name) {
+            return Err(Failure::new(format!(
+                "the key in {} is that of the operator {other}",
+                path.display()
+            ))
+            .hint(format!(
+                "make another key: plumb secret operator {} --identity FILE",
+                self.name
+            )));
+        }
+        let file = keys.join(format!("{}.pub", self.name));
         let what = || format!("cannot write {}", file.display());
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).or_fail(what)?;
@@ -69,7 +76,7 @@ impl Operator {
         };
         shell.emit(&result, |palette| {
             format!(
-                "{} {}\nyour private key is in {}: back it up, offline\nwrite into fleet.yaml: secrets: {{operators: [{}]}}\nthen run: plumb secret rekey\n",
+                "{} {}\nyour private key is in {}: back it up, offline\nadd {} to the list in fleet.yaml: secrets: {{operators: […]}}\nthen run: plumb secret rekey\n",
                 palette.paint(Paint::Good, "wrote"),
                 result.file.display(),
                 result.identity.display(),
@@ -78,4 +85,15 @@ impl Operator {
         })?;
         Ok(Exit::OK)
     }
+}
+
+/// Returns the operator whose file has this public key.
+fn holder_of(keys: &Path, public_key: &str) -> Option<String> {
+    let files = fs::read_dir(keys).ok()?.filter_map(Result::ok);
+    let mut names = files.filter_map(|file| {
+        let text = fs::read_to_string(file.path()).ok()?;
+        let name = file.file_name().into_string().ok()?;
+        (text.trim() == public_key).then(|| name.strip_suffix(".pub").map(str::to_owned))?
+    });
+    names.next()
 }

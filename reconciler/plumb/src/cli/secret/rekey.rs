@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use plumb_api::kind::SecretReaders;
+use plumb_core::secret::Recipients;
 use serde::Serialize;
 
 use super::identity::IdentityFile;
@@ -39,6 +42,8 @@ struct RekeyResult {
     values: Vec<String>,
     /// Values that somebody could read who can't any more.
     rotate: Vec<String>,
+    /// Values with the hosts and operators that couldn't read them before, or had another key.
+    added: BTreeMap<String, Vec<String>>,
 }
 
 impl Rekey {
@@ -49,6 +54,7 @@ impl Rekey {
             files: Vec::new(),
             values: Vec::new(),
             rotate: Vec::new(),
+            added: BTreeMap::new(),
         };
         for mut secret in folder.select(&self.names)? {
             let keys: Vec<String> = secret.spec.values.keys().cloned().collect();
@@ -74,6 +80,10 @@ impl Rekey {
                 {
                     result.rotate.push(name.clone());
                 }
+                let added = new_readers(&secret.recipients, &before);
+                if !added.is_empty() {
+                    result.added.insert(name.clone(), added);
+                }
                 result.values.push(name);
             }
             // Each file is complete when it is written, so an interrupted run can be repeated.
@@ -90,6 +100,14 @@ impl Rekey {
                     count(number, "value")
                 ),
             };
+            for (value, readers) in &result.added {
+                let _ = writeln!(
+                    text,
+                    "{} {} can read {value} now; undo the change if one of them shouldn't",
+                    palette.paint(Paint::Warn, "new:"),
+                    readers.join(", ")
+                );
+            }
             for value in &result.rotate {
                 let _ = writeln!(
                     text,
@@ -101,4 +119,15 @@ impl Rekey {
         })?;
         Ok(Exit::OK)
     }
+}
+
+/// Returns the hosts and operators with a key that a value wasn't encrypted to before.
+fn new_readers(now: &Recipients, before: &SecretReaders) -> Vec<String> {
+    let hosts = now.hosts.iter().map(|one| (one, &before.hosts));
+    let operators = now.operators.iter().map(|one| (one, &before.operators));
+    hosts
+        .chain(operators)
+        .filter(|((name, key), before)| before.get(*name) != Some(*key))
+        .map(|((name, _), _)| name.clone())
+        .collect()
 }

@@ -6,7 +6,7 @@ use plumb_api::kind::{SecretDelivery, SecretObjectSpec};
 use plumb_api::resource::{Mode, Principal};
 use plumb_api::secret::MAX_VALUE;
 use plumb_core::manifest::selector::Selector;
-use plumb_core::secret::{FleetSecret, recipients_of};
+use plumb_core::secret::{FleetSecret, check_delivery, recipients_of};
 use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -88,7 +88,7 @@ impl Set {
             }
             None => self.create(&folder)?,
         };
-        self.add_delivery(&mut secret);
+        self.add_delivery(&mut secret)?;
         let clear = self.read(shell)?;
         store(&folder, secret, &self.value, &clear, shell)
     }
@@ -112,10 +112,11 @@ impl Set {
         })
     }
 
-    /// Adds the delivery of the options, in place of one to the same path or unit.
-    fn add_delivery(&self, secret: &mut FleetSecret) {
+    /// Adds the delivery of the options, in place of one to the same path or unit. Fails if `plumb check` would
+    /// reject it.
+    fn add_delivery(&self, secret: &mut FleetSecret) -> Result<(), Failure> {
         if self.path.is_none() && self.unit.is_none() {
-            return;
+            return Ok(());
         }
         let new = SecretDelivery {
             key: self.value.key.clone(),
@@ -127,7 +128,11 @@ impl Set {
         };
         let deliver = &mut secret.spec.deliver;
         deliver.retain(|one| (&one.key, &one.path, &one.unit) != (&new.key, &new.path, &new.unit));
+        if let Err((message, hint)) = check_delivery(&new) {
+            return Err(Failure::new(message).hint(hint));
+        }
         deliver.push(new);
+        Ok(())
     }
 
     /// Reads the value.
