@@ -101,6 +101,9 @@ def test_package_that_dpkg_keeps_stops_no_other_removal(fleet, on):
     finally:
         fleet.baseline()
         host.run("dpkg --purge e2e-other e2e-held")
+    # No repository has it, so it can't be given back.
+    let_go = lambda: fleet.controller.run("forget", name, "package:e2e-other").returncode == 0
+    until(let_go, "it is let go", 60, fleet.controller.state)
 
 
 def test_retired_host_keeps_nothing_after_a_plan_either(fleet, on):

@@ -6,12 +6,16 @@ use plumb_api::{Address, Observed, Spec};
 use super::at_path::{self, Bytes, Put, ROOT, Wish};
 use super::block;
 use super::filled;
+use super::systemd;
 use super::{
     ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
     each, wrong_type,
 };
 use crate::error::Result;
 use crate::sys::FileKind;
+
+/// Folder of quadlets, from which podman's generator makes services.
+const QUADLETS: &str = "/etc/containers/systemd/";
 
 pub(crate) struct Files;
 
@@ -84,6 +88,17 @@ impl Provider for Files {
 
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
         each(cx, work, one)
+    }
+
+    /// systemd keeps the service that it generated from a quadlet until it reloads.
+    fn settle(&self, cx: &mut ApplyContext<'_>, made: &[ItemChange<'_>]) -> Result<()> {
+        let goes = |change: &ItemChange<'_>| {
+            change.spec.wants_absent() && change.address.name().starts_with(QUADLETS)
+        };
+        if cx.sys.is_sandbox() || !made.iter().any(goes) {
+            return Ok(());
+        }
+        systemd::reload(cx.sys)
     }
 
     fn give_back(&self) -> Option<&dyn GiveBack> {
