@@ -140,7 +140,7 @@ def test_a_compose_project_runs_changes_and_leaves_its_volumes(fleet, on, pair):
     plan = fleet.plan(*names)["hosts"]
     for name in names:
         change = next(one for one in plan[name]["changes"] if one["resource"] == "compose:e2e")
-        assert change["op"] == "delete" and "e2e_data" in json.dumps(change["patch"]), change
+        assert change["op"] == "delete", change
     fleet.deploy("No project", names=names, seconds=120)
     for name in names:
         host = on(name)

@@ -25,7 +25,7 @@ use crate::plan::{Consequence, FieldChange};
 /// for health checks that are starting.
 ///
 /// Volumes are never removed. When the resource leaves git, containers and networks of the project are
-/// removed, and the plan names the volumes that stay. A project that was there before Plumb stays as it is.
+/// removed, and its volumes stay. A project that was there before Plumb stays as it is.
 ///
 /// `podman-compose` passes the variables of a container as arguments, which all users of the host can read
 /// while the container is created; Docker's program doesn't. With podman, containers return after a boot only
