@@ -194,9 +194,10 @@ fn reaction(consequences: &[Consequence]) -> Reaction {
 /// Lets the content of a file be kept that an observation hides because it has secrets. The pre-images stay on
 /// the host, and go once the changes are confirmed.
 fn show_content(observed: &mut Observed) {
-    if let Observed::File(found) = observed
-        && found.file_type == FileType::File
-    {
-        found.content.get_or_insert_with(|| Content::of(b""));
+    match observed {
+        Observed::File(found) if found.file_type == FileType::File => {
+            found.content.get_or_insert_with(|| Content::of(b""));
+        }
+        _ => {}
     }
 }
