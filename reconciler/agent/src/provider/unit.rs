@@ -1,4 +1,4 @@
-//! `unit`: a file in `/etc/systemd/system`. systemd is reloaded once per batch.
+//! `unit`: a file in `/etc/systemd/system`. systemd is reloaded at most once per batch.
 
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{

@@ -25,7 +25,7 @@ const IN_MEMORY: &str = "/run";
 /// The value is encrypted to the hosts and the operators. Only the host decrypts it, into files below `/run`,
 /// which are in memory. Neither a plan, a log, a report nor the agent's own files have the value or a digest
 /// of it. The host refuses a ciphertext that was made for another repository, secret, key, version, `hosts` or
-/// delivery, and one that is older than what it had.
+/// delivery, and one that is older than the one it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -8,7 +8,7 @@ use crate::name::Address;
 use crate::plan::FieldChange;
 
 /// A unit file (`nginx.service`) or a drop-in (`nginx.service.d/limits.conf`) in `/etc/systemd/system`, with
-/// `root:root 0644`. Plumb reloads systemd once for all unit files that change together. A `service` resource
+/// `root:root 0644`. Plumb reloads systemd at most once for unit files that change together. A `service` resource
 /// decides whether the unit runs and is enabled.
 ///
 /// A template (`worker@.service`) and its drop-ins are inputs of the `service` resources of all its

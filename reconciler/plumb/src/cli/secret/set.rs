@@ -185,7 +185,7 @@ pub(super) fn store(
 ) -> Result<Exit, Failure> {
     for name in &secret.recipients.keyless_hosts {
         shell.warn(format_args!(
-            "{name} has no `ageKey`, so it can't read the value; run `plumb enroll {name}`, then `plumb secret rekey {}`",
+            "{name} has no `ageKey`, so it can't read the value; run `plumb enroll {name} --address ADDRESS`, then `plumb secret rekey {}`",
             secret.name
         ));
     }
