@@ -6,10 +6,11 @@ use plumb_api::{Address, Observed, Spec};
 use super::at_path::{self, Bytes, Put, ROOT, Wish};
 use super::block;
 use super::filled;
+use super::in_place;
 use super::systemd;
 use super::{
     ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider, Sandbox,
-    each, wrong_type,
+    wrong_type,
 };
 use crate::error::Result;
 use crate::sys::FileKind;
@@ -87,7 +88,24 @@ impl Provider for Files {
     }
 
     fn apply(&self, cx: &mut ApplyContext<'_>, work: &[ItemChange<'_>]) -> Vec<Result<Effect>> {
-        each(cx, work, one)
+        let mut refused = match in_place::refusals(cx, work) {
+            Ok(refused) => refused,
+            Err(error) => work
+                .iter()
+                .enumerate()
+                .filter(|(_, change)| {
+                    matches!(change.spec, Spec::File(spec) if spec.validates_in_place())
+                })
+                .map(|(place, _)| (place, error.clone()))
+                .collect(),
+        };
+        work.iter()
+            .enumerate()
+            .map(|(place, change)| match refused.remove(&place) {
+                Some(error) => Err(error),
+                None => one(cx, change),
+            })
+            .collect()
     }
 
     /// systemd keeps the service that it generated from a quadlet until it reloads.
@@ -191,7 +209,12 @@ fn one(cx: &mut ApplyContext<'_>, work: &ItemChange<'_>) -> Result<Effect> {
         owner: spec.owner.as_ref(),
         group: spec.group.as_ref(),
         mode: spec.mode,
-        validate: &spec.validate,
+        // A checker that looks at files in their places has accepted the whole batch.
+        validate: if spec.validates_in_place() {
+            &[]
+        } else {
+            &spec.validate
+        },
         attributes: work
             .original
             .and_then(|original| original.attributes.as_ref()),

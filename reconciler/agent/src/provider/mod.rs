@@ -31,6 +31,7 @@ mod git;
 mod group;
 mod home_directory;
 mod identity;
+mod in_place;
 mod inputs;
 mod kernel_module;
 mod kernel_module_files;

@@ -60,8 +60,10 @@ pub struct FileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// A program with its arguments that must accept the new content before it replaces the file: `[visudo,
-    /// -cf, "%s"]`. One argument must be `%s`, which stands for the path of a file with the new content. No
-    /// shell interprets the arguments.
+    /// -cf, "%s"]`. An argument `%s` stands for the path of a file with the new content. Without one, as in
+    /// `[nginx, -t]`, the program sees the host with the new content in place, together with that of all files
+    /// that change with it and have the same `validate`; no other program sees it yet. No shell interprets the
+    /// arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub validate: Vec<String>,
     /// Resources that are applied before this one.
@@ -115,6 +117,12 @@ pub struct FileObserved {
 }
 
 impl FileSpec {
+    /// True if the program in `validate` looks at the file in its place, because no argument stands for the
+    /// path of the new content.
+    pub fn validates_in_place(&self) -> bool {
+        !self.validate.is_empty() && !self.validate.iter().skip(1).any(|word| word == "%s")
+    }
+
     /// Compares a block. An absent one is one that the file doesn't have; the file itself may stay.
     fn compare_block(&self, observed: &FileObserved) -> Vec<FieldChange> {
         let mut changes = Vec::new();
@@ -203,10 +211,10 @@ impl Resource for FileSpec {
                 hint: "remove `content` and `validate`, or remove `state: absent`".to_owned(),
             });
         }
-        if !self.validate.is_empty() && !self.validate.iter().skip(1).any(|word| word == "%s") {
+        if self.validates_in_place() && (self.block || !self.secrets.is_empty()) {
             problems.push(Problem {
                 field: "validate",
-                message: "`validate` has no argument for the new content's path".to_owned(),
+                message: "a block, and a file with a secret, need an argument `%s`".to_owned(),
                 hint: "add the argument \"%s\", as in [visudo, -cf, \"%s\"]".to_owned(),
             });
         }
