@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Blocks;
 use super::profile::EndpointSpec;
 use crate::name::HostName;
+use crate::resource::ReverseProxySpec;
 
 /// The spec of a Host. `hostDefaults` of the Fleet has the same fields.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -50,6 +51,10 @@ pub struct HostSpec {
     /// Services that the host offers to others, in addition to its profiles' endpoints.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, EndpointSpec>,
+    /// Names for which nginx answers on this host. Each is a resource `reverseProxy`, and a name of every `dns`
+    /// in the fleet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub publish: BTreeMap<String, ReverseProxySpec>,
     /// Resources of the host, at the middle priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: Blocks,

@@ -41,7 +41,8 @@ pub struct CertificateSpec {
     /// The group that may read the key, with `acme`; root when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Principal>,
-    /// Services that reload after a renewal, with `acme`. A service that can't reload restarts.
+    /// Services that reload after a renewal, with `acme`. A service that can't reload restarts. nginx reloads by
+    /// itself where a `reverseProxy` has the certificate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reload: Vec<AnyAddress>,
     /// How long the certificate must still be valid; 14 days when left out.
@@ -136,6 +137,14 @@ impl CertificateSpec {
         match &self.files {
             Some(files) => files.certificate.clone(),
             None => format!("/var/lib/certificates/{name}/certificate.pem"),
+        }
+    }
+
+    /// Returns the path of the certificate's key on the host.
+    pub fn key_path(&self, name: &str) -> String {
+        match &self.files {
+            Some(files) => files.key.clone(),
+            None => format!("/var/lib/certificates/{name}/key.pem"),
         }
     }
 }

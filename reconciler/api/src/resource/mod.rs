@@ -48,6 +48,7 @@ mod program;
 mod prometheus;
 mod registry;
 mod repository;
+mod reverse_proxy;
 mod secret;
 mod service;
 mod setting;
@@ -63,6 +64,7 @@ mod udev;
 mod unit;
 mod unit_text;
 mod user;
+mod wifi;
 mod zram;
 
 use std::fmt;
@@ -121,6 +123,7 @@ pub use package::{PackageObserved, PackageSpec, PackageState};
 pub use password::{Password, PasswordLock, PasswordObserved, ShadowText};
 pub use prometheus::PrometheusSpec;
 pub use repository::{Pin, RepositorySpec};
+pub use reverse_proxy::{PlainHttp, ReverseProxySpec, WebTarget};
 pub use secret::{
     SecretContent, SecretFile, SecretFileObserved, SecretObserved, SecretSpec, check_secret_path,
 };
@@ -137,6 +140,7 @@ pub use tree::TreeObserved;
 pub use udev::UdevSpec;
 pub use unit::{MaskLink, UnitObserved, UnitSpec, VendorUnit};
 pub use user::{UserObserved, UserSpec};
+pub use wifi::WifiSpec;
 pub use zram::ZramSpec;
 
 use crate::address::AnyAddress;
@@ -225,6 +229,8 @@ composite::composites! {
     Prometheus("prometheus"): PrometheusSpec;
     /// A source of packages.
     Repository("repository"): RepositorySpec;
+    /// A name for which a web server answers.
+    ReverseProxy("reverseProxy"): ReverseProxySpec;
     /// The configuration of the SSH server.
     Sshd("sshd"): SshdSpec;
     /// A program that systemd runs on a schedule.
@@ -235,6 +241,8 @@ composite::composites! {
     Tmpfiles("tmpfiles"): TmpfilesSpec;
     /// Rules for devices.
     Udev("udev"): UdevSpec;
+    /// A wireless network that an interface joins.
+    Wifi("wifi"): WifiSpec;
     /// Compressed swap in memory.
     Zram("zram"): ZramSpec;
 }

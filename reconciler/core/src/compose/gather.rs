@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plumb_api::AnyAddress;
-use plumb_document::{Diagnostic, Span};
+use plumb_api::{AnyAddress, CompositeKind};
+use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span};
 
 use super::fragment::{Fragment, Piece, Scope};
 use super::patch::{self, PatchState, Patched};
-use super::{HostContext, Priority};
+use super::{Block, HostContext, Priority};
 use crate::expand::{ExpandContext, Expansion, HostComposite};
 use crate::manifest::{
     FieldRef, Host, HostFacts, Layer, Manifests, ObjectId, Problems, closest_address, code,
@@ -57,12 +57,14 @@ impl PieceSources {
                 Err(diagnostics) => problems.diagnostics.extend(diagnostics.iter().cloned()),
             }
         }
-        if !host.blocks.is_empty() {
+        let published = published(host);
+        let blocks: Vec<Block> = host.blocks.iter().cloned().chain(published).collect();
+        if !blocks.is_empty() {
             let scope = Scope {
                 by: format!("host {}", facts.name).into(),
                 instance: None,
             };
-            match Fragment::new(manifests, &host.blocks, scope) {
+            match Fragment::new(manifests, &blocks, scope) {
                 Ok(fragment) => fragments.push(Arc::new(fragment)),
                 Err(diagnostics) => problems.diagnostics.extend(diagnostics),
             }
@@ -99,6 +101,25 @@ impl PieceSources {
         pieces.sort_by(|a: &&Piece, b| a.address.cmp(&b.address));
         pieces
     }
+}
+
+/// Returns the names that a host publishes, as a block of resources.
+fn published(host: &Host) -> Option<Block> {
+    let names = host.statics.get("publish")?;
+    let key = Key {
+        text: CompositeKind::ReverseProxy.as_str().into(),
+        span: names.span.clone(),
+    };
+    let types: Map = [Entry {
+        key,
+        value: names.clone(),
+    }]
+    .into_iter()
+    .collect();
+    Some(Block {
+        priority: Priority::Resources,
+        node: Node::map(types, names.span.clone()),
+    })
 }
 
 /// Composes a host and passes the result to `then`. The result borrows from fragments that live only during
@@ -194,6 +215,7 @@ fn expand(
         host,
         facts,
         reads: host_context.reads,
+        composites: &[],
     };
     Expansion::of(&all, &context, |address| {
         composed.slots().any(|(other, _)| other == address)

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use plumb_api::Kind;
 use plumb_api::period::Period;
 use plumb_api::resource::{Acme, CertificateSpec, Schedule};
+use plumb_api::{AnyAddress, Kind};
 use serde_json::json;
 
-use super::{ExpandContext, Outcome, Part, TypedResource, each, shell, timer};
+use super::{ExpandContext, Outcome, Part, TypedResource, each, shell, timer, web_server};
 
 /// Random delay of the daily renewal, so that a fleet doesn't ask its server all at once.
 const DELAY: Period = Period::minutes(180);
@@ -18,9 +18,13 @@ const VALID_FOR: &str = "14d";
 /// Expands each resource into parts of its own.
 pub(super) fn expand(
     all: &[TypedResource<'_, CertificateSpec>],
-    _: &ExpandContext<'_>,
+    context: &ExpandContext<'_>,
 ) -> Vec<Outcome> {
     each(all, |one| {
+        let mut reload: Vec<&str> = one.spec.reload.iter().map(AnyAddress::name).collect();
+        if context.is_served(one.name) && !reload.contains(&web_server::NGINX) {
+            reload.push(web_server::NGINX);
+        }
         let unit = format!("certificate-{}", one.name);
         let Some(acme) = &one.spec.acme else {
             return vec![Part::new(Kind::Package, "openssl"), check(&unit, &one)];
@@ -29,7 +33,7 @@ pub(super) fn expand(
         let mut parts = vec![
             Part::new(Kind::Package, "openssl"),
             Part::new(Kind::Package, "lego"),
-            shell::program(&unit, script(one.name, one.spec, acme)),
+            shell::program(&unit, script(one.name, one.spec, acme, &reload)),
             Part::new(Kind::Command, &*unit)
                 .field("run", vec![&*program])
                 .field("refreshOn", vec![format!("file:{program}")])
@@ -61,7 +65,7 @@ fn check(unit: &str, one: &TypedResource<'_, CertificateSpec>) -> Part {
 }
 
 /// Returns the program that gets a certificate, or renews it, and puts it where its users find it.
-fn script(name: &str, spec: &CertificateSpec, acme: &Acme) -> String {
+fn script(name: &str, spec: &CertificateSpec, acme: &Acme, reload: &[&str]) -> String {
     let state = format!("/var/lib/certificates/{name}");
     let group = spec
         .group
@@ -97,11 +101,6 @@ fn script(name: &str, spec: &CertificateSpec, acme: &Acme) -> String {
             first.replace('*', "_")
         ))
     });
-    let reload: Vec<String> = spec
-        .reload
-        .iter()
-        .map(|one| one.name().to_owned())
-        .collect();
     let _ = write!(
         text,
         r#"state={state}
@@ -132,7 +131,7 @@ if [ -e "$state/reload" ]; then
         group = shell::quoted(&group),
     );
     for service in reload {
-        let unit = plumb_api::resource::ServiceSpec::unit(&service);
+        let unit = plumb_api::resource::ServiceSpec::unit(service);
         let _ = writeln!(
             text,
             "    systemctl try-reload-or-restart {}",

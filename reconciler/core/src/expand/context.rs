@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use plumb_api::HostName;
 use plumb_api::kind::{HostState, NetworkType, OsFamily};
-use plumb_api::resource::Problem;
+use plumb_api::resource::{CertificateSpec, Problem};
+use plumb_api::{CompositeSpec, HostName};
 
+use super::HostComposite;
 use crate::manifest::{
     EndpointFact, Host, HostFacts, HostNetwork, Manifests, ObjectId, SSH_PORT, endpoint_address,
 };
@@ -19,6 +20,8 @@ pub(crate) struct ExpandContext<'a> {
     pub(crate) facts: &'a HostFacts,
     /// Records the objects with errors whose facts an expander requests. The host is held because of them.
     pub(crate) reads: &'a BrokenReads,
+    /// The host's composites.
+    pub(crate) composites: &'a [HostComposite],
 }
 
 /// A host of the fleet whose facts are known.
@@ -168,6 +171,22 @@ impl<'a> ExpandContext<'a> {
             self.reads.hold([ObjectId::Host(host)]);
         }
         Ok(address)
+    }
+
+    /// Returns the certificate of the host with this name.
+    pub(super) fn certificate(&self, name: &str) -> Option<&'a CertificateSpec> {
+        self.composites.iter().find_map(|one| match &one.spec {
+            CompositeSpec::Certificate(spec) if one.address.name() == name => Some(spec),
+            _ => None,
+        })
+    }
+
+    /// True if a name that nginx serves on this host uses a certificate.
+    pub(super) fn is_served(&self, certificate: &str) -> bool {
+        self.composites.iter().any(|one| match &one.spec {
+            CompositeSpec::ReverseProxy(spec) => spec.certificate.as_deref() == Some(certificate),
+            _ => false,
+        })
     }
 
     /// True if the network is an overlay, whose addresses another system assigns.

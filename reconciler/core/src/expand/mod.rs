@@ -27,6 +27,7 @@ mod of_fleet;
 mod part;
 mod prometheus;
 mod repository;
+mod reverse_proxy;
 pub(crate) mod secret;
 mod shell;
 mod sshd;
@@ -34,6 +35,8 @@ mod sudoers;
 mod timer;
 mod tmpfiles;
 mod udev;
+mod web_server;
+mod wifi;
 mod zram;
 
 use std::collections::BTreeMap;
@@ -118,11 +121,13 @@ expanders! {
     Locale => locale::expand;
     Prometheus => prometheus::expand;
     Repository => repository::expand;
+    ReverseProxy => reverse_proxy::expand;
     Sshd => sshd::expand;
     Timer => timer::expand;
     Sudoers => sudoers::expand;
     Tmpfiles => tmpfiles::expand;
     Udev => udev::expand;
+    Wifi => wifi::expand;
     Zram => zram::expand;
 }
 
@@ -170,6 +175,10 @@ impl Expansion {
     ) -> Result<Self, Problems> {
         let mut expansion = Self::default();
         let mut problems = Problems::default();
+        let context = &ExpandContext {
+            composites: all,
+            ..*context
+        };
         for declared in all {
             for named in declared.spec.names() {
                 if !named.any_of.iter().any(&is_there) {

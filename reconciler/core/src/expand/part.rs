@@ -36,6 +36,12 @@ impl Part {
             .field("mode", "0644")
     }
 
+    /// Replaces the mode of a file.
+    pub(super) fn mode(mut self, mode: &str) -> Self {
+        self.fields.retain(|(name, _)| *name != "mode");
+        self.field("mode", mode)
+    }
+
     /// Creates a check that a program is on the host, and the user that runs it.
     pub(super) fn program(name: &str, path: &str, user: Option<&str>) -> Self {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

@@ -175,7 +175,7 @@ fn statics(defaults: &Map, own: &Map, span: &Span) -> Node {
     let mut merged: Map = defaults.iter().filter(is_static).cloned().collect();
     for Entry { key, value } in own.iter().filter(is_static) {
         let value = match (&*key.text, merged.get(&key.text)) {
-            ("networks" | "drift", Some(default)) => overlay(default, value),
+            ("networks" | "drift" | "publish", Some(default)) => overlay(default, value),
             _ => value.clone(),
         };
         merged.insert(key.clone(), value);

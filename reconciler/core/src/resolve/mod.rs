@@ -243,6 +243,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
         host,
         facts,
         reads: &reads,
+        composites: &[],
     };
     let mut intent = intent(manifests, name, host, facts)?;
     if host.spec.state == HostState::Unmanaged || host.spec.state == HostState::Retired {

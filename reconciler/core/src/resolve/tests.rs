@@ -8,6 +8,7 @@ mod monitoring;
 mod password;
 mod rendering;
 mod secrets;
+mod serving;
 mod sources;
 mod sudoers;
 mod system;
