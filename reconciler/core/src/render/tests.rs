@@ -1,4 +1,3 @@
-use super::template::FleetRead;
 use super::*;
 use plumb_document::Span;
 
