@@ -9,7 +9,9 @@ use super::check_path;
 use super::composite::{Composite, Named};
 use super::contract::Problem;
 use super::field::Manage;
+use super::firewall::Zone;
 use crate::address::{AnyAddress, AnyKind};
+use crate::kind::EndpointOn;
 use crate::resource::CompositeKind;
 use crate::size::Size;
 
@@ -37,8 +39,9 @@ pub struct ReverseProxySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<String>,
     /// The networks in which nginx answers, on the host's addresses there. `[]` is the loopback interface
-    /// alone, `["*"]` every interface.
-    pub on: Vec<String>,
+    /// alone, `"*"` every interface.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    pub on: EndpointOn,
     /// The name of a `certificate` resource of this host. Without one, the name is served without TLS on port
     /// 80.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,8 +166,8 @@ impl ReverseProxySpec {
 
 impl Composite for ReverseProxySpec {
     const EXAMPLE: &'static str = r"reverseProxy:
-  metrics.fleet.example: {to: web/prometheus, on: [wg], maxBody: 8MiB}
-  www.fleet.example: {root: /srv/www, on: [wg], paths: {/metrics: {to: web/prometheus}}}
+  metrics.fleet.example: {to: web/host.prometheus, on: [wg], maxBody: 8MiB}
+  www.fleet.example: {root: /srv/www, on: [wg], paths: {/metrics: {to: web/host.prometheus}}}
 ";
 
     const SETS: &'static [&'static str] = &["after"];
@@ -206,9 +209,10 @@ impl Composite for ReverseProxySpec {
                 wrong("paths", format!("`{path}`: {message}"), hint);
             }
         }
-        if self.on.len() > 1 && self.on.iter().any(|on| on == "*") {
-            let message = "`*` is every interface already".to_owned();
-            wrong("on", message, "write on: [\"*\"]");
+        let interface = |zone: &&Zone| matches!(zone, Zone::Interface(_));
+        if let Some(zone) = self.on.zones().iter().find(interface) {
+            let message = format!("`{zone}` isn't a network, so its addresses aren't known");
+            wrong("on", message, "write on: [lan], or on: \"*\"");
         }
         if self.certificate.is_some() && self.certificate_address().is_none() {
             let message = "this isn't the name of a certificate".to_owned();

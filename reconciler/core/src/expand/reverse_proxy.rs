@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use plumb_api::resource::{CertificateSpec, PlainHttp, Problem, ReverseProxySpec, WebTarget};
+use plumb_api::kind::EndpointOn;
+use plumb_api::resource::{CertificateSpec, PlainHttp, Problem, ReverseProxySpec, WebTarget, Zone};
 
 use super::web_server::{self, Fallback, Listener, Protocol};
 use super::{ExpandContext, Outcome, TypedResource};
@@ -234,12 +235,21 @@ fn protocols(spec: &ReverseProxySpec) -> &'static [Protocol] {
 
 /// Returns the addresses at which a site listens, as nginx writes them.
 fn addresses(spec: &ReverseProxySpec, context: &ExpandContext<'_>) -> Result<Vec<String>, Problem> {
-    let all = if spec.on.is_empty() {
-        vec!["127.0.0.1".to_owned(), "::1".to_owned()]
-    } else if spec.on.iter().any(|on| on == "*") {
+    let networks: Vec<String> = spec
+        .on
+        .zones()
+        .iter()
+        .filter_map(|zone| match zone {
+            Zone::Network(name) => Some(name.clone()),
+            Zone::Interface(_) => None,
+        })
+        .collect();
+    let all = if spec.on == EndpointOn::Everywhere {
         vec!["0.0.0.0".to_owned(), "::".to_owned()]
+    } else if networks.is_empty() {
+        vec!["127.0.0.1".to_owned(), "::1".to_owned()]
     } else {
-        context.addresses(&spec.on)?
+        context.addresses(&networks)?
     };
     let written = |address: String| {
         if address.contains(':') {

@@ -42,10 +42,10 @@ fn parts(interface: &str, text: &str) -> Vec<Part> {
             Kind::Service,
             format!("wpa_supplicant@{}", interface.replace('-', "\\x2d")),
         )
-            .field("state", "started")
-            .field("enabled", true)
-            .field("reloadOn", vec![format!("file:{path}")])
-            .field("after", vec!["package:wpasupplicant"]),
+        .field("state", "started")
+        .field("enabled", true)
+        .field("reloadOn", vec![format!("file:{path}")])
+        .field("after", vec!["package:wpasupplicant"]),
     ]
 }
 

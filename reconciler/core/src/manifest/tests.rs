@@ -138,7 +138,6 @@ fn objects_may_lie_in_subfolders() {
 fn what_is_not_built_is_refused() {
     let host = |spec: &str| format!("kind: Host\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
     for spec in [
-        "publish: {}",
         "forward: {}",
         "maintenance: {}",
         "drift: {watch: auto}",
@@ -158,24 +157,11 @@ fn what_is_not_built_is_refused() {
         "sshCa: x",
         "rollout: {waves: []}",
         "rollout: {halt: {alerts: []}}",
-        "hostDefaults: {publish: {}}",
+        "hostDefaults: {forward: {}}",
     ] {
         let text = fleet(spec);
         let told = told(&[("fleet.yaml", &text)]);
         assert!(told.contains("error[unsupported-field]"), "{spec}\n{told}");
-    }
-    for spec in [
-        "type: wireguard",
-        "type: overlay",
-        "dhcp: {}",
-        "wireguard: {}",
-    ] {
-        let text = format!("kind: Network\nmetadata: {{name: n}}\nspec: {{{spec}}}\n");
-        let told = told(&[FLEET, ("networks/n.yaml", &text)]);
-        assert!(
-            told.contains("networks/n.yaml:3:") && told.contains("error[unsupported-field]"),
-            "{spec}\n{told}"
-        );
     }
 }
 

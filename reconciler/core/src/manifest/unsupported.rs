@@ -20,10 +20,11 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
             "rollout/halt/alerts",
         ],
         ObjectKind::Host => &["forward", "maintenance", "drift/watch", "connect/*/via"],
-        ObjectKind::Network => &["wireguard", "dhcp", "dns"],
-        ObjectKind::Profile | ObjectKind::Secret | ObjectKind::Image | ObjectKind::TrustPolicy => {
-            &[]
-        }
+        ObjectKind::Network
+        | ObjectKind::Profile
+        | ObjectKind::Secret
+        | ObjectKind::Image
+        | ObjectKind::TrustPolicy => &[],
     }
 }
 

@@ -39,7 +39,8 @@ fn site(resources: &Value, name: &str) -> String {
 
 #[test]
 fn published_name_is_a_site_at_the_hosts_addresses() {
-    let resources = web("publish: {app.fleet.example: {to: app/web, on: [lan], maxBody: 8MiB}}");
+    let resources =
+        web("publish: {app.fleet.example: {to: app/host.web, on: [lan], maxBody: 8MiB}}");
     assert_eq!(
         site(&resources, "app.fleet.example"),
         "# Written by plumb.\nserver {\n    listen 192.0.2.8:80;\n    listen [2001:db8::8]:80;\n    server_name app.fleet.example;\n    client_max_body_size 8388608;\n    location / {\n        proxy_pass http://192.0.2.7:8080;\n        proxy_http_version 1.1;\n        proxy_set_header Host $host;\n        proxy_set_header X-Real-IP $remote_addr;\n        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n        proxy_set_header X-Forwarded-Host $host;\n        proxy_set_header X-Forwarded-Proto $scheme;\n        proxy_set_header Upgrade $http_upgrade;\n        proxy_set_header Connection $plumb_connection;\n    }\n}\n"
@@ -75,7 +76,7 @@ fn published_name_is_a_site_at_the_hosts_addresses() {
 fn certificate_makes_port_80_redirect() {
     let certificate = "resources: {certificate: {wild: {names: [\"*.fleet.example\"], files: {certificate: /etc/c.pem, key: /etc/k.pem}}}}";
     let resources = web(&format!(
-        "publish: {{app.fleet.example: {{to: app/web, on: [lan], certificate: wild, default: true, headers: {{X-A: b}}}}}}\n{certificate}"
+        "publish: {{app.fleet.example: {{to: app/host.web, on: [lan], certificate: wild, default: true, headers: {{X-A: b}}}}}}\n{certificate}"
     ));
     let text = site(&resources, "app.fleet.example");
     assert!(
@@ -87,7 +88,7 @@ fn certificate_makes_port_80_redirect() {
         .unwrap();
     assert!(!shared.contains("server {"), "{shared}");
     assert!(
-        wrong("publish: {a.example: {to: app/web, on: [lan], certificate: none}}")
+        wrong("publish: {a.example: {to: app/host.web, on: [lan], certificate: none}}")
             .contains("the host has no `certificate:none`")
     );
 }
@@ -95,7 +96,7 @@ fn certificate_makes_port_80_redirect() {
 #[test]
 fn issued_certificate_reloads_nginx() {
     let resources = web(
-        "publish: {app.fleet.example: {to: app/web, on: [lan], certificate: web}}\nresources: {certificate: {web: {names: [app.fleet.example], acme: {directory: \"https://acme.example\", email: ops@fleet.example, http: {webroot: /var/www/html}}}}}",
+        "publish: {app.fleet.example: {to: app/host.web, on: [lan], certificate: web}}\nresources: {certificate: {web: {names: [app.fleet.example], acme: {directory: \"https://acme.example\", email: ops@fleet.example, http: {webroot: /var/www/html}}}}}",
     );
     let program = resources["file"]["/usr/local/lib/plumb/certificate-web"]["content"]
         .as_str()
@@ -115,7 +116,7 @@ fn issued_certificate_reloads_nginx() {
 #[test]
 fn prefixes_have_answers_of_their_own() {
     let resources = web(
-        "publish: {\"*.apps.example\": {root: /srv/www, on: [\"*\"], paths: {/api: {to: app/web}, /old: {redirect: \"https://b.example\"}, /s/: {root: /srv/s}}}}",
+        "publish: {\"*.apps.example\": {root: /srv/www, on: \"*\", paths: {/api: {to: app/host.web}, /old: {redirect: \"https://b.example\"}, /s/: {root: /srv/s}}}}",
     );
     let text = site(&resources, "_.apps.example");
     for part in [
@@ -135,30 +136,36 @@ fn prefixes_have_answers_of_their_own() {
 fn names_that_no_host_could_serve_are_refused() {
     for (publish, says) in [
         ("a.example: {on: [lan]}", "exactly one of"),
-        ("a.example: {to: app/web}", "`on`"),
-        ("a.example: {to: app/none, on: [lan]}", "no such endpoint"),
-        ("a.example: {to: nobody/web, on: [lan]}", "unknown host"),
+        ("a.example: {to: app/host.web}", "`on`"),
         (
-            "a.example: {to: app/web, on: [wan]}",
-            "no address in the network `wan`",
-        ),
-        ("A.example: {to: app/web, on: [lan]}", "lower case"),
-        ("a.example: {redirect: www, on: [lan]}", "must be a URL"),
-        ("a.example: {root: srv, on: [lan]}", "absolute"),
-        (
-            "a.example: {to: app/web, on: [lan], http: redirect}",
-            "needs a certificate",
-        ),
-        (
-            "a.example: {to: app/web, on: [lan], paths: {api: {to: app/web}}}",
-            "isn't the prefix",
-        ),
-        (
-            "a.example: {to: app/web, on: [lan], paths: {/a: {to: app/none}}}",
+            "a.example: {to: app/host.none, on: [lan]}",
             "no such endpoint",
         ),
         (
-            "a.example: {to: app/web, on: [lan], default: true}, b.example: {to: app/web, on: [lan], default: true}",
+            "a.example: {to: nobody/host.web, on: [lan]}",
+            "unknown host",
+        ),
+        (
+            "a.example: {to: app/host.web, on: [wan]}",
+            "no address in the network `wan`",
+        ),
+        ("A.example: {to: app/host.web, on: [lan]}", "lower case"),
+        ("a.example: {redirect: www, on: [lan]}", "must be a URL"),
+        ("a.example: {root: srv, on: [lan]}", "absolute"),
+        (
+            "a.example: {to: app/host.web, on: [lan], http: redirect}",
+            "needs a certificate",
+        ),
+        (
+            "a.example: {to: app/host.web, on: [lan], paths: {api: {to: app/host.web}}}",
+            "isn't the prefix",
+        ),
+        (
+            "a.example: {to: app/host.web, on: [lan], paths: {/a: {to: app/host.none}}}",
+            "no such endpoint",
+        ),
+        (
+            "a.example: {to: app/host.web, on: [lan], default: true}, b.example: {to: app/host.web, on: [lan], default: true}",
             "is the default at the same address already",
         ),
     ] {
