@@ -7,10 +7,12 @@ use super::composite_name::check_file_stem;
 use super::contract::Problem;
 use super::field::Manage;
 use crate::address::AnyAddress;
+use crate::period::Period;
 
 /// A program that serves metrics to Prometheus. The name is one of `apache`, `bind`, `blackbox`, `dnsmasq`,
 /// `mysqld`, `nginx`, `node`, `postgres`, `process`, `redis`, `smartctl`, `snmp`, or any other name if
-/// `package` is given. It expands to the package `prometheus-NAME-exporter`, the package's file in
+/// `package` is given. With `on`, it gives the endpoint INSTANCE.NAME, which every `prometheus` of the fleet
+/// scrapes. It expands to the package `prometheus-NAME-exporter`, the package's file in
 /// `/etc/default`, and its service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -23,6 +25,9 @@ pub struct ExporterSpec {
     /// listens on all interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on: Vec<String>,
+    /// How often Prometheus scrapes it; Prometheus' own interval when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Period>,
     /// Additional arguments of the program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
@@ -59,8 +64,13 @@ const KNOWN: [(&str, u16); 12] = [
 impl ExporterSpec {
     /// Returns the port; `None` if neither the spec nor the list of known exporters has one.
     pub fn port(&self, name: &str) -> Option<u16> {
+        self.port.or_else(|| Self::usual_port(name))
+    }
+
+    /// Returns the usual port of an exporter; `None` if the list of known exporters doesn't have it.
+    pub fn usual_port(name: &str) -> Option<u16> {
         let known = KNOWN.iter().find(|(known, _)| *known == name);
-        self.port.or_else(|| known.map(|(_, port)| *port))
+        known.map(|(_, port)| *port)
     }
 }
 

@@ -22,7 +22,9 @@ mod coupling;
 mod credentials;
 mod cron;
 mod database;
+mod dhcp;
 mod directory;
+mod dns;
 mod environment;
 mod exporter;
 mod field;
@@ -94,7 +96,9 @@ pub use coupling::{Couplings, reads};
 pub use credentials::Credentials;
 pub use cron::CronSpec;
 pub use database::{DatabaseObserved, DatabaseSpec, Engine, PUBLIC, Privilege, ServerState};
+pub use dhcp::DhcpServerSpec;
 pub use directory::{DirectoryObserved, DirectorySpec};
+pub use dns::DnsSpec;
 pub use environment::EnvironmentSpec;
 pub use exporter::ExporterSpec;
 pub use field::{Content, FileType, Manage, Membership, Mode, Presence, Principal};
@@ -209,6 +213,10 @@ composite::composites! {
     Container("container"): ContainerSpec;
     /// A program that cron runs.
     Cron("cron"): CronSpec;
+    /// The addresses that a DHCP server gives to a network's members.
+    Dhcp("dhcp"): DhcpServerSpec;
+    /// A DNS server for the fleet's names.
+    Dns("dns"): DnsSpec;
     /// A variable of every login and of the services of users.
     Environment("environment"): EnvironmentSpec;
     /// A program that serves metrics to Prometheus.

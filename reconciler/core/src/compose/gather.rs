@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use plumb_api::{AnyAddress, CompositeKind};
-use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span};
+use plumb_api::{AnyAddress, CompositeAddress, CompositeKind};
+use plumb_document::{Diagnostic, Span};
 
 use super::fragment::{Fragment, Piece, Scope};
 use super::patch::{self, PatchState, Patched};
-use super::{Block, HostContext, Priority};
+use super::{HostContext, Priority};
 use crate::expand::{ExpandContext, Expansion, HostComposite};
 use crate::manifest::{
     FieldRef, Host, HostFacts, Layer, Manifests, ObjectId, Problems, closest_address, code,
@@ -57,8 +57,7 @@ impl PieceSources {
                 Err(diagnostics) => problems.diagnostics.extend(diagnostics.iter().cloned()),
             }
         }
-        let published = published(host);
-        let blocks: Vec<Block> = host.blocks.iter().cloned().chain(published).collect();
+        let blocks = host.all_blocks();
         if !blocks.is_empty() {
             let scope = Scope {
                 by: format!("host {}", facts.name).into(),
@@ -103,25 +102,6 @@ impl PieceSources {
     }
 }
 
-/// Returns the names that a host publishes, as a block of resources.
-fn published(host: &Host) -> Option<Block> {
-    let names = host.statics.get("publish")?;
-    let key = Key {
-        text: CompositeKind::ReverseProxy.as_str().into(),
-        span: names.span.clone(),
-    };
-    let types: Map = [Entry {
-        key,
-        value: names.clone(),
-    }]
-    .into_iter()
-    .collect();
-    Some(Block {
-        priority: Priority::Resources,
-        node: Node::map(types, names.span.clone()),
-    })
-}
-
 /// Composes a host and passes the result to `then`. The result borrows from fragments that live only during
 /// the call.
 pub(crate) fn compose<T>(
@@ -150,6 +130,9 @@ pub(crate) fn compose<T>(
         }
     };
     removed.check(&pieces, &expansion, &mut problems);
+    problems
+        .diagnostics
+        .extend(missing_servers(manifests, host, facts, &expansion));
     let parts = expansion
         .pieces()
         .iter()
@@ -170,6 +153,42 @@ pub(crate) fn compose<T>(
             Err(problems)
         }
     }
+}
+
+/// Returns the errors about networks that name the host as their DHCP server while it has no `dhcp` for them.
+fn missing_servers(
+    manifests: &Manifests,
+    host: &Host,
+    facts: &HostFacts,
+    expansion: &Expansion,
+) -> Vec<Diagnostic> {
+    let mut missing = Vec::new();
+    for network in manifests.networks.values().flatten() {
+        let Some(dhcp) = &network.spec.dhcp else {
+            continue;
+        };
+        let resource = CompositeAddress::new(CompositeKind::Dhcp, &network.name);
+        let is_there = resource.is_ok_and(|address| expansion.parts(&address).is_some());
+        if dhcp.server == facts.name.as_str() && !is_there {
+            let place = network.node.get("dhcp").and_then(|dhcp| dhcp.get("server"));
+            let message = format!(
+                "`{}` is the DHCP server of the network `{}`, but has no `dhcp:{}`",
+                facts.name, network.name, network.name
+            );
+            missing.push(
+                Diagnostic::error(
+                    code::UNKNOWN_REFERENCE,
+                    place.map_or(&host.span, |node| &node.span),
+                    message,
+                )
+                .hint(format!(
+                    "add `dhcp: {{{}: {{}}}}` to the resources of `{}`",
+                    network.name, facts.name
+                )),
+            );
+        }
+    }
+    missing
 }
 
 /// Expands the composites among the pieces.

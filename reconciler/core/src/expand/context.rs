@@ -8,8 +8,8 @@ use plumb_api::{CompositeSpec, HostName};
 
 use super::HostComposite;
 use crate::manifest::{
-    Consumer, EndpointFact, Host, HostFacts, HostNetwork, Manifests, ObjectId, SSH_PORT, Target,
-    target,
+    AliasFact, Consumer, EndpointFact, Host, HostFacts, HostNetwork, Manifests, MemberFact,
+    Network, NetworkFacts, ObjectId, SSH_PORT, Target, target,
 };
 use crate::render::BrokenReads;
 
@@ -204,6 +204,74 @@ impl<'a> ExpandContext<'a> {
             CompositeSpec::ReverseProxy(spec) => spec.certificate.as_deref() == Some(certificate),
             _ => false,
         })
+    }
+
+    /// True if this host resolves names for a network.
+    pub(super) fn resolves(&self, network: &str) -> bool {
+        self.composites.iter().any(|one| match &one.spec {
+            CompositeSpec::Dns(spec) => spec.on.iter().any(|on| on == network),
+            _ => false,
+        })
+    }
+
+    /// True if this host leases the addresses of a network.
+    pub(super) fn leases(&self, network: &str) -> bool {
+        self.composites
+            .iter()
+            .any(|one| matches!(one.spec, CompositeSpec::Dhcp(_)) && one.address.name() == network)
+    }
+
+    /// Returns the facts of all networks. Networks with errors are recorded in `reads`.
+    pub(super) fn networks(&self) -> Vec<(&'a str, &'a NetworkFacts)> {
+        let all = self.manifests.facts.networks.iter();
+        all.filter_map(|(name, facts)| {
+            if facts.is_err() {
+                self.reads.hold([ObjectId::Network(name.clone())]);
+            }
+            Some((&**name, &**facts.as_ref().ok()?))
+        })
+        .collect()
+    }
+
+    /// Returns a network and its members. The outer `None` means that it has errors, which is recorded in
+    /// `reads`.
+    pub(super) fn network(&self, name: &str) -> Option<(Option<&'a Network>, &'a [MemberFact])> {
+        match (
+            self.manifests.networks.get_key_value(name),
+            self.manifests.facts.networks.get(name),
+        ) {
+            (Some((_, Ok(network))), Some(Ok(facts))) => Some((Some(network), &facts.members)),
+            (Some((name, _)), _) => {
+                self.reads.hold([ObjectId::Network(name.clone())]);
+                None
+            }
+            (None, _) => Some((None, &[])),
+        }
+    }
+
+    /// Returns the further addresses of a network's members, as `HOSTNAME-ALIAS`.
+    pub(super) fn aliases(&self, network: &str) -> Vec<(String, &'a AliasFact)> {
+        let (_, members) = self.network(network).unwrap_or_default();
+        let of_member = |member: &'a MemberFact| {
+            let hostname = self.hostname_of(&member.name);
+            let aliases = member.aliases.iter();
+            aliases.map(move |(name, alias)| (format!("{hostname}-{name}"), alias))
+        };
+        members.iter().flat_map(of_member).collect()
+    }
+
+    /// Returns the first label of the hostname of a host or member.
+    pub(super) fn hostname_of(&self, name: &'a str) -> &'a str {
+        let host = self
+            .manifests
+            .hosts
+            .iter()
+            .find(|(host, _)| host.as_str() == name);
+        let hostname = host.and_then(|(_, host)| host.as_ref().ok()?.spec.hostname.as_deref());
+        let hostname = hostname.unwrap_or(name);
+        hostname
+            .split_once('.')
+            .map_or(hostname, |(first, _)| first)
     }
 
     /// True if the network is an overlay, whose addresses another system assigns.

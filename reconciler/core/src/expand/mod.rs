@@ -14,6 +14,9 @@ mod certificate;
 mod container;
 mod context;
 mod cron;
+mod dhcp;
+mod dns;
+mod dnsmasq;
 mod environment;
 mod exporter;
 mod firewall;
@@ -111,6 +114,8 @@ expanders! {
     Certificate => certificate::expand;
     Container => container::expand;
     Cron => cron::expand;
+    Dhcp => dhcp::expand;
+    Dns => dns::expand;
     Environment => environment::expand;
     Exporter => exporter::expand;
     Grafana => grafana::expand;

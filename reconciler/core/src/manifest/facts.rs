@@ -6,6 +6,7 @@ mod checks;
 mod endpoint;
 mod members;
 mod network;
+mod offered;
 
 pub(crate) use endpoint::{Consumer, EndpointFact, Target, target};
 
@@ -263,6 +264,21 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
         &mut endpoints,
         &mut problems,
     );
+    for instance in instances.iter().filter(|instance| instance.active) {
+        let blocks = &instance.profile.blocks;
+        let context = instance.context(&value, None);
+        offered::add(
+            manifests,
+            host,
+            &instance.key,
+            blocks,
+            &context,
+            &mut endpoints,
+        );
+    }
+    let own = host.all_blocks();
+    let key = Arc::from(endpoint::HOST);
+    offered::add(manifests, host, &key, &own, &context, &mut endpoints);
     problems.or(HostFacts {
         name: name.clone(),
         state: spec.state,

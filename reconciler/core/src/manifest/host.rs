@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use plumb_api::CompositeKind;
 use plumb_api::kind::{HostSpec, HostState, OsFamily};
 use plumb_api::secret::is_age_key;
-use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, decode};
+use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, Value, decode};
 
 use super::object::Object;
 use super::{code, unsupported};
@@ -43,6 +44,24 @@ pub(crate) struct Host {
     pub(crate) remove: Vec<(Layer, Node)>,
     /// The JSON Patch operations in `patches`.
     pub(crate) patches: Vec<Node>,
+}
+
+impl Host {
+    /// Returns the resource blocks of the host's own file, and one with the names that it publishes.
+    pub(crate) fn all_blocks(&self) -> Vec<Block> {
+        let published = self.statics.get("publish").map(|names| {
+            let key = Key {
+                text: CompositeKind::ReverseProxy.as_str().into(),
+                span: names.span.clone(),
+            };
+            let value = names.clone();
+            Block {
+                priority: Priority::Resources,
+                node: Node::map(Map::from_iter([Entry { key, value }]), names.span.clone()),
+            }
+        });
+        self.blocks.iter().cloned().chain(published).collect()
+    }
 }
 
 /// The host fields that stay untyped trees until they are composed and rendered.

@@ -31,7 +31,8 @@ use crate::parallel;
 use crate::render::Engine;
 
 pub(crate) use facts::{
-    Consumer, EndpointFact, Facts, HostFacts, HostNetwork, SSH_PORT, Target, target,
+    AliasFact, Consumer, EndpointFact, Facts, HostFacts, HostNetwork, MemberFact, NetworkFacts,
+    SSH_PORT, Target, target,
 };
 pub(crate) use fleet::FleetObject;
 pub(crate) use host::{Host, Layer, mapping};

@@ -139,3 +139,30 @@ fn texts_about_the_fleet_are_written_once_for_all_hosts() {
     let computed = of_fleet.computed.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(computed, 3, "one for each of the three types");
 }
+
+#[test]
+fn exporter_is_an_endpoint_that_prometheus_scrapes() {
+    let exporters = "resources: {exporter: {node: {on: [lan], interval: 30s}, nginx: {}}}";
+    let mut files = fleet("prometheus: {main: {}}");
+    files.push((
+        "profiles/seen.yaml".to_owned(),
+        object("Profile", "seen", exporters),
+    ));
+    for (name, id) in [("one", 11), ("two", 12)] {
+        let spec = format!("networks: {{lan: {{id: {id}}}}}\nprofiles: {{seen: {{}}}}");
+        files.push((format!("hosts/{name}.yaml"), object("Host", name, &spec)));
+    }
+    let resources = host("mon", &borrowed(&files));
+    let content = &resources["file"]["/etc/prometheus/targets/node.json"]["content"];
+    let targets: Value = serde_json::from_str(content.as_str().unwrap()).unwrap();
+    assert_eq!(
+        targets,
+        json!([
+            {"targets": ["192.0.2.11:9100"], "labels": {"host": "one"}},
+            {"targets": ["192.0.2.12:9100"], "labels": {"host": "two"}},
+            {"targets": ["192.0.2.7:9100"], "labels": {"host": "web"}},
+        ])
+    );
+    // Nobody said where this one is offered.
+    assert!(resources["file"]["/etc/prometheus/targets/nginx.json"].is_null());
+}

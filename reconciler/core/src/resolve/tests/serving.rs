@@ -215,3 +215,132 @@ fn networks_of_one_interface_are_one_file() {
         wrong("resources: {wifi: {home: {ssid: Home, psk: \"file:/etc/x\", interface: wlan0}}}");
     assert!(told.contains("must name a secret"), "{told}");
 }
+
+/// A fleet whose host `gate` serves names and leases with these resources.
+fn gated(resources: &str, dhcp: &str) -> Vec<(String, String)> {
+    let lan = format!(
+        "subnets: [192.0.2.0/24, \"2001:db8::/64\"]\ngateway: gate\n{dhcp}\nmembers: {{ap: {{id: 2, mac: \"02:00:5e:00:53:02\"}}}}"
+    );
+    let gate = format!(
+        "networks: {{lan: {{id: 1, interface: lan0}}, wg: {{id: 1}}}}\nresources: {{{resources}}}"
+    );
+    let app = "hostname: APPLE\nnetworks: {lan: {id: 7, mac: \"02:00:5e:00:53:07\", aliases: {wifi: {id: 6, mac: \"02:00:5e:00:53:06\"}}}, wg: {id: 7}}\npublish: {app.example: {root: /srv/www, on: [wg, lan]}, \"*.w.example\": {root: /srv/www, on: [wg]}}";
+    let far = "networks: {wg: {id: 9}}";
+    vec![
+        (
+            "networks/lan.yaml".to_owned(),
+            object("Network", "lan", &lan),
+        ),
+        (
+            "networks/wg.yaml".to_owned(),
+            object("Network", "wg", "{subnets: [198.51.100.0/24]}"),
+        ),
+        ("hosts/gate.yaml".to_owned(), object("Host", "gate", &gate)),
+        ("hosts/app.yaml".to_owned(), object("Host", "app", app)),
+        ("hosts/far.yaml".to_owned(), object("Host", "far", far)),
+    ]
+}
+
+fn text<'a>(resources: &'a Value, path: &str) -> &'a str {
+    resources["file"][path]["content"].as_str().unwrap()
+}
+
+const DNS: &str = "dns: {fleet: {on: [lan, wg], upstreams: [\"9.9.9.9\", \"192.0.2.3:5353\"], records: {nas.example: app, \"*.apps.example\": far, printer.example: 192.0.2.99}, local: [fleet.example]}}";
+const LEASES: &str = "dhcp: {server: gate, range: [200, 250]}";
+
+#[test]
+fn each_network_sees_its_own_addresses() {
+    let resources = host("gate", &borrowed(&gated(DNS, "")));
+    let lan = text(&resources, "/etc/dnsmasq-lan.d/hosts");
+    for line in [
+        "192.0.2.1 gate.fleet.example gate gate.lan.fleet.example\n",
+        "192.0.2.2 ap.fleet.example ap ap.lan.fleet.example\n",
+        "192.0.2.6 apple-wifi apple-wifi.fleet.example\n",
+        "192.0.2.7 apple.fleet.example app app.example app.fleet.example app.lan.fleet.example apple apple.lan.fleet.example nas.example\n",
+        "2001:db8::7 apple.fleet.example app app.example",
+        "192.0.2.99 printer.example\n",
+        "198.51.100.9 far.fleet.example far far.wg.fleet.example\n",
+        "198.51.100.7 app.wg.fleet.example apple.wg.fleet.example\n",
+    ] {
+        assert!(lan.contains(line), "{line} isn't in {lan}");
+    }
+    let wg = text(&resources, "/etc/dnsmasq-wg.d/hosts");
+    for line in [
+        "198.51.100.7 apple.fleet.example app app.example app.fleet.example app.wg.fleet.example apple apple.wg.fleet.example nas.example\n",
+        "192.0.2.2 ap.fleet.example ap ap.lan.fleet.example\n",
+    ] {
+        assert!(wg.contains(line), "{line} isn't in {wg}");
+    }
+    assert_eq!(
+        text(&resources, "/etc/dnsmasq-lan.d/dns.conf"),
+        "# Written by plumb.\nno-hosts\naddn-hosts=/etc/dnsmasq-lan.d/hosts\ndomain-needed\nbogus-priv\nno-resolv\nserver=9.9.9.9\nserver=192.0.2.3#5353\nlocal=/fleet.example/\nlocal=/apps.example/\naddress=/apps.example/198.51.100.9\nlocal=/w.example/\naddress=/w.example/198.51.100.7\n"
+    );
+    assert_eq!(
+        text(&resources, "/etc/dnsmasq-lan.d/network.conf"),
+        "# Written by plumb.\nbind-dynamic\nlisten-address=192.0.2.1\nlisten-address=2001:db8::1\npid-file=/run/dnsmasq-lan.pid\ndomain=fleet.example\n"
+    );
+    assert_eq!(
+        resources["service"]["dnsmasq-lan"]["reloadOn"],
+        json!(["file:/etc/dnsmasq-lan.d/hosts"])
+    );
+}
+
+#[test]
+fn leases_follow_the_network() {
+    let both = format!("{DNS}, dhcp: {{lan: {{}}}}");
+    let resources = host("gate", &borrowed(&gated(&both, LEASES)));
+    assert_eq!(
+        text(&resources, "/etc/dnsmasq-lan.d/dhcp.conf"),
+        "# Written by plumb.\ndhcp-authoritative\ndhcp-leasefile=/var/lib/misc/dnsmasq-lan.leases\ndhcp-hostsfile=/etc/dnsmasq-lan.d/reservations\ndhcp-range=192.0.2.200,192.0.2.250,255.255.255.0,43200\ndhcp-option=option:router,192.0.2.1\ndhcp-option=option:dns-server,192.0.2.1\nenable-ra\ndhcp-range=2001:db8::200,2001:db8::250,64,43200\ndhcp-option=option6:dns-server,[2001:db8::1]\n"
+    );
+    assert_eq!(
+        text(&resources, "/etc/dnsmasq-lan.d/reservations"),
+        "# Written by plumb.\n02:00:5e:00:53:02,192.0.2.2,[2001:db8::2],ap\n02:00:5e:00:53:06,192.0.2.6,[2001:db8::6],APPLE-wifi\n02:00:5e:00:53:07,192.0.2.7,[2001:db8::7],APPLE\n"
+    );
+    let shared = text(&resources, "/etc/dnsmasq-lan.d/network.conf");
+    assert!(
+        shared.contains("interface=lan0\nexcept-interface=lo\n"),
+        "{shared}"
+    );
+    let alone = host("gate", &borrowed(&gated("dhcp: {lan: {}}", LEASES)));
+    let shared = text(&alone, "/etc/dnsmasq-lan.d/network.conf");
+    assert!(shared.contains("port=0\n"), "{shared}");
+}
+
+#[test]
+fn servers_of_nothing_are_refused() {
+    for (resources, dhcp, says) in [
+        ("dhcp: {lan: {}}", "", "no network `lan` with `dhcp`"),
+        ("dhcp: {lam: {}}", "", "no network `lam` with `dhcp`"),
+        (
+            "dhcp: {lan: {}}",
+            "dhcp: {server: app, range: [200, 250]}",
+            "`app` is the DHCP server of the network `lan`",
+        ),
+        ("", LEASES, "but has no `dhcp:lan`"),
+        ("dns: {fleet: {on: []}}", "", "needs a network"),
+        (
+            "dns: {fleet: {on: [wan]}}",
+            "",
+            "no address in the network `wan`",
+        ),
+        (
+            "dns: {fleet: {on: [lan], records: {x.example: apo}}}",
+            "",
+            "no host or member `apo`",
+        ),
+        (
+            "dns: {fleet: {on: [lan], records: {x.example: far}}}",
+            "",
+            "`far` has no address in lan",
+        ),
+        (
+            "dns: {fleet: {on: [lan], upstreams: [dns.example]}}",
+            "",
+            "isn't the address",
+        ),
+    ] {
+        let told = told(&borrowed(&gated(resources, dhcp)));
+        assert!(told.contains(says), "{resources} {dhcp}: {told}");
+    }
+}
