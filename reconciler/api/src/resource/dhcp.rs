@@ -14,7 +14,7 @@ use crate::name::is_label;
 /// Each host and member with a `mac` has its address reserved under its hostname, and each alias under
 /// `HOSTNAME-ALIAS`, in order of id. Clients learn the network's gateway, the fleet's domain, and this host as
 /// DNS server if it has `dns` in the network. In a network with an IPv6 subnet they also get IPv6 addresses, by
-/// router advertisements and DHCPv6. New reservations need a reload, and a new range a restart. Leases stay in
+/// router advertisements and `DHCPv6`. New reservations need a reload, and a new range a restart. Leases stay in
 /// `/var/lib/misc/dnsmasq-NETWORK.leases` when the resource leaves git.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

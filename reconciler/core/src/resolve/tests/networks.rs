@@ -100,7 +100,8 @@ fn hub_is_a_member_and_settings_fit_the_type() {
 fn leases_are_in_the_subnet_and_their_server_is_a_member() {
     let lan = |spec: &str| {
         let lan = object("Network", "lan", spec);
-        let a = object("Host", "a", "networks: {lan: {id: 2}}");
+        let served = "networks: {lan: {id: 2, interface: lan0}}\nresources: {dhcp: {lan: {}}}";
+        let a = object("Host", "a", served);
         let b = object("Host", "b", "{}");
         told(&[
             ("networks/lan.yaml", &lan),
