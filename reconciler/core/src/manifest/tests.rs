@@ -80,8 +80,23 @@ fn objects_lie_where_rules_by_path_expect_them() {
         ),
         (
             "images/a.yaml",
-            "kind: Image\n",
-            "error[unsupported-field]: an object of the kind Image isn't supported by this version of Plumb",
+            "kind: Image\nmetadata: {name: a}\nspec: {host: b, format: sd, size: 4GiB}\n",
+            "images/a.yaml:3:14: error[unknown-reference]: unknown host `b`",
+        ),
+        (
+            "images/a.yaml",
+            "kind: Image\nmetadata: {name: a}\nspec: {host: b, format: floppy, size: 4GiB}\n",
+            "images/a.yaml:3:25: error",
+        ),
+        (
+            "images/a.yaml",
+            "kind: Image\nmetadata: {name: a}\nspec: {host: b, format: sd, size: 1MiB}\n",
+            "images/a.yaml:3:35: error[invalid-value]: an image must have between 256MiB and 16TiB\n  hint: write size: 4GiB",
+        ),
+        (
+            "images/a.yaml",
+            "kind: Image\nmetadata: {name: a}\nspec: {host: b, format: sd}\n",
+            "error[missing-field]",
         ),
         (
             "hosts/a.yaml",
@@ -143,7 +158,6 @@ fn what_is_not_built_is_refused() {
         "maintenance: {}",
         "drift: {watch: auto}",
         "os: {family: nixos}",
-        "state: image",
     ] {
         let text = host(spec);
         let told = told(&[FLEET, ("hosts/a.yaml", &text)]);
