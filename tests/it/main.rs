@@ -3,6 +3,7 @@
 
 mod architecture;
 mod cli;
+mod kind_page;
 mod peers;
 mod reference;
 mod walks;
