@@ -6,4 +6,5 @@ mod cli;
 mod kind_page;
 mod peers;
 mod reference;
+mod template;
 mod walks;
