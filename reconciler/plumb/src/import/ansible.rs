@@ -73,14 +73,9 @@ impl Inventory {
 
     fn import(mut self) -> Imported {
         let mut hosts = Vec::new();
-        let mut used = BTreeSet::new();
         for name in self.hosts.keys() {
             let groups = self.groups_of(name);
-            let mut look_up = |names: [&str; 2]| {
-                let found = self.variable(name, &groups, names)?;
-                used.insert(names);
-                Some(found.clone())
-            };
+            let look_up = |names| self.variable(name, &groups, names).cloned();
             let (address, port, user) = (look_up(ADDRESS), look_up(PORT), look_up(USER));
             let mut host = ForeignHost {
                 name: name.clone(),
