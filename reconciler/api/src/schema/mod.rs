@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::address::AnyAddress;
 use crate::digest::Digest;
-use crate::kind::{Port, Protocol};
+use crate::kind::{EndpointOn, Port, Protocol};
 use crate::name::{Address, HostName};
 use crate::period::Period;
 use crate::resource::{Mode, Ping, Principal, Subnet, Zone};
@@ -72,6 +72,24 @@ impl JsonSchema for Port {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": ["integer", "string"], "title": "port or range"})
+    }
+}
+
+impl JsonSchema for EndpointOn {
+    fn schema_name() -> Cow<'static, str> {
+        "EndpointOn".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let zone = generator.subschema_for::<Zone>();
+        json_schema!({
+            "title": "list of networks, or `\"*\"`",
+            "anyOf": [{"type": "array", "items": zone}, {"const": "*"}],
+        })
     }
 }
 
