@@ -172,9 +172,14 @@ fn every_profile_describes_itself_and_its_parameters() {
 fn every_profile_holds_on_a_host_of_its_own() {
     let fleet = Fleet::new();
     fs::remove_dir_all(fleet.0.path().join("images")).unwrap();
-    fs::remove_dir_all(fleet.0.path().join("hosts")).unwrap();
+    for name in manifests("hosts")
+        .keys()
+        .filter(|name| *name != "cortex-alpha")
+    {
+        fs::remove_file(fleet.0.path().join(format!("hosts/{name}.yaml"))).unwrap();
+    }
     let profiles = manifests("profiles");
-    let mut hosts = 0;
+    let mut hosts = 1;
     for (number, (name, text)) in profiles.iter().enumerate() {
         let params = text.split("\n  params:\n").nth(1).unwrap_or_default();
         let mut params = params.lines().take_while(|line| line.starts_with("    "));
@@ -187,10 +192,10 @@ fn every_profile_holds_on_a_host_of_its_own() {
             "prometheus" => ", alertmanager: {}",
             _ => "",
         };
-        let id = number + 1;
+        let id = number + 3;
         fleet.write(
             &format!("hosts/probe-{name}.yaml"),
-            &format!("kind: Host\nmetadata: {{name: probe-{name}}}\nspec:\n  networks:\n    wg: {{id: {id}, interface: wireg0}}\n    lan: {{id: {id}, interface: eth0}}\n  profiles: {{{name}: {{}}{beside}}}\n"),
+            &format!("kind: Host\nmetadata: {{name: probe-{name}}}\nspec:\n  networks:\n    wg: {{id: {id}, keyless: true}}\n    lan: {{id: {id}, interface: eth0}}\n  profiles: {{{name}: {{}}{beside}}}\n"),
         );
         hosts += 1;
     }
@@ -270,6 +275,38 @@ fn two_hosts_of_one_address_are_an_error_that_names_both() {
     let said = fleet.check();
     assert!(
         said.contains("hosts/display-2.yaml") && said.contains("hosts/display-1.yaml"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_peer_without_a_key_is_an_error_and_is_never_left_out() {
+    let fleet = Fleet::new();
+    let host = fs::read_to_string(template().join("hosts/display-2.yaml")).unwrap();
+    let key = host
+        .split(", publicKey: ")
+        .nth(1)
+        .and_then(|rest| rest.split('}').next())
+        .unwrap();
+    fleet.edit("hosts/display-2.yaml", &format!(", publicKey: {key}"), "");
+    let said = fleet.check();
+    assert!(
+        said.contains("peer") && said.contains("hosts/display-2.yaml"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_port_that_is_used_twice_is_an_error() {
+    let fleet = Fleet::new();
+    fleet.edit(
+        "hosts/linda.yaml",
+        "  endpoints:\n",
+        "  endpoints:\n    vnc: {ports: [1108], on: [wg]}\n",
+    );
+    let said = fleet.check();
+    assert!(
+        said.contains("1108") && said.contains("hosts/linda.yaml"),
         "{said}"
     );
 }
