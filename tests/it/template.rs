@@ -164,6 +164,11 @@ fn every_profile_describes_itself_and_its_parameters() {
         let params = text.split("\n  params:\n").nth(1).unwrap_or_default();
         for line in params.lines().take_while(|line| line.starts_with("    ")) {
             assert!(line.contains("description:"), "{name}: {line}");
+            let param = line.trim().split(':').next().unwrap();
+            assert!(
+                text.contains(&format!("params.{param}")),
+                "{name} doesn't use {param}"
+            );
         }
     }
 }
