@@ -118,11 +118,7 @@ impl ImportedHost {
             user,
         } = &self.host;
         if name != self.name.as_str() {
-            let _ = writeln!(
-                text,
-                "# `{}` in the file that this was imported from.",
-                name
-            );
+            let _ = writeln!(text, "# `{name}` in the file that this was imported from.");
         }
         let labels: Vec<String> = groups
             .iter()

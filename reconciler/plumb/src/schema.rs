@@ -72,7 +72,13 @@ pub(crate) fn line(path: &str) -> Option<String> {
     let kind = match (folder, path) {
         (_, "fleet.yaml") => ObjectKind::Fleet,
         (_, "trust/policy.yaml") => ObjectKind::TrustPolicy,
-        (_, path) if !path.ends_with(".yaml") => return None,
+        (_, path)
+            if Path::new(path)
+                .extension()
+                .is_none_or(|ending| ending != "yaml") =>
+        {
+            return None;
+        }
         (Some("hosts"), _) => ObjectKind::Host,
         (Some("profiles"), _) => ObjectKind::Profile,
         (Some("networks"), _) => ObjectKind::Network,

@@ -31,12 +31,10 @@ pub(crate) fn read(text: &str) -> Result<Imported, String> {
     let mut in_match = false;
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
-        let Some((keyword, values)) =
-            words(line).ok_or_else(|| format!("line {number}: a quote isn't closed"))?
-        else {
-            continue;
-        };
+        let (keyword, values) =
+            words(line).ok_or_else(|| format!("line {number}: a quote isn't closed"))?;
         match keyword.as_str() {
+            "" => {}
             "host" => {
                 in_match = false;
                 blocks.push(Block {
@@ -84,12 +82,12 @@ pub(crate) fn read(text: &str) -> Result<Imported, String> {
     Ok(Imported::new(hosts, left_out))
 }
 
-/// Splits a line into a keyword in lower case and its values. Returns `None` if a quote isn't closed, and
-/// `Some(None)` for a line without a keyword.
-fn words(line: &str) -> Option<Option<(String, Vec<String>)>> {
+/// Splits a line into a keyword in lower case and its values; a line without a keyword has an empty one.
+/// Returns `None` if a quote isn't closed.
+fn words(line: &str) -> Option<(String, Vec<String>)> {
     let line = line.trim();
-    if line.is_empty() || line.starts_with('#') {
-        return Some(None);
+    if line.starts_with('#') {
+        return Some((String::new(), Vec::new()));
     }
     let end = line
         .find(|c: char| c.is_whitespace() || c == '=')
@@ -97,8 +95,7 @@ fn words(line: &str) -> Option<Option<(String, Vec<String>)>> {
     let (keyword, rest) = line.split_at(end);
     let rest = rest.trim_start();
     let rest = rest.strip_prefix('=').unwrap_or(rest);
-    let values = shlex::split(rest)?;
-    Some(Some((keyword.to_ascii_lowercase(), values)))
+    Some((keyword.to_ascii_lowercase(), shlex::split(rest)?))
 }
 
 fn host(
@@ -117,7 +114,7 @@ fn host(
         all.first().map(|one| one.value.clone())
     };
     let address = first("hostname").map(|address| address.replace("%h", name));
-    let (user, port, jump) = (first("user"), first("port"), first("proxyjump"));
+    let (login, port, jump) = (first("user"), first("port"), first("proxyjump"));
     if let Some(jump) = jump.filter(|jump| !jump.eq_ignore_ascii_case("none")) {
         left_out.push(format!(
             "`ProxyJump {jump}` of `{name}`: the controller connects without it"
@@ -132,7 +129,7 @@ fn host(
         groups: BTreeSet::new(),
         address,
         port: number.and_then(Result::ok).filter(|port| *port != 22),
-        user,
+        user: login,
     }
 }
 
