@@ -228,12 +228,7 @@ fn offer(kind: CompositeKind, name: &str, listens: &Listens) -> Option<(String, 
             } else {
                 &listens.ports
             };
-            one(
-                "ssh",
-                ports,
-                &tcp,
-                somewhere.or(Some(EndpointOn::Everywhere)),
-            )
+            one("ssh", ports, &tcp, somewhere)
         }
         _ => None,
     }
