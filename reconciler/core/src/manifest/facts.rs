@@ -124,6 +124,8 @@ pub(crate) struct EndpointFact {
     pub(crate) instance: Arc<str>,
     pub(crate) name: Arc<str>,
     pub(crate) spec: EndpointSpec,
+    /// The position of the endpoint's name.
+    pub(crate) span: Span,
 }
 
 impl EndpointFact {
@@ -356,6 +358,7 @@ fn offers(
                 instance: instance.clone(),
                 name: text.clone(),
                 spec,
+                span: span.clone(),
             }),
             Err(diagnostics) => problems.diagnostics.extend(diagnostics),
         }

@@ -116,7 +116,7 @@ impl View {
                     plumb_document::closest(name, self.facts.networks.keys().map(|name| &**name));
                 return Err(wrong(match near {
                     Some(near) => format!("unknown network `{name}`; did you mean `{near}`?"),
-                    None => format!("unknown network `{name}`"),
+                    None => format!("unknown network `{name}`; add networks/{name}.yaml"),
                 }));
             }
         };
@@ -134,7 +134,15 @@ impl View {
         let name: Option<String> = args.get("name")?;
         let network: Option<String> = args.get("network")?;
         let hosts: Option<Jinja> = args.get("hosts")?;
-        args.assert_all_used()?;
+        const KNOWN: [&str; 4] = ["job", "name", "network", "hosts"];
+        if let Some(unknown) = args.args().find(|name| !KNOWN.contains(name)) {
+            let near = plumb_document::closest(unknown, KNOWN);
+            let near = near.map(|near| format!("; did you mean `{near}`?"));
+            return Err(wrong(format!(
+                "unknown argument `{unknown}`{}",
+                near.unwrap_or_default()
+            )));
+        }
         let selector = hosts.map_or(Ok(Selector::All), |hosts| selector(&hosts))?;
         let mut found = Vec::new();
         for host in self.select(&selector)? {

@@ -145,7 +145,11 @@ pub(crate) fn endpoint_address(facts: &Facts, to: &str) -> Result<Option<String>
         return Err(format!("`{to}` isn't an endpoint"));
     };
     let Some((_, known)) = facts.hosts.iter().find(|(name, _)| name.as_str() == host) else {
-        return Err(format!("unknown host `{host}`"));
+        let near = closest(host, facts.hosts.keys().map(HostName::as_str));
+        return Err(match near {
+            Some(near) => format!("unknown host `{host}`; did you mean `{near}`?"),
+            None => format!("unknown host `{host}`"),
+        });
     };
     let Ok(facts) = known else { return Ok(None) };
     let Some(endpoint) = facts
