@@ -64,7 +64,11 @@ impl Snippet {
                 elsewhere.push(Self {
                     code: diagnostic.code.as_str(),
                     severity: miette::Severity::Advice,
-                    message: label.message.clone(),
+                    message: if has_short_line(&label.span, sources) {
+                        label.message.clone()
+                    } else {
+                        format!("{}: {}", label.span, label.message)
+                    },
                     help: None,
                     source: named(&label.span, sources),
                     labels: vec![LabeledSpan::new_primary_with_span(None, range(&label.span))],
@@ -76,9 +80,8 @@ impl Snippet {
         let is_drawable = diagnostic
             .related
             .iter()
-            .map(|label| &label.span)
-            .chain([&diagnostic.span])
-            .all(|span| has_short_line(span, sources));
+            .filter(|label| label.span.file() == diagnostic.span.file())
+            .all(|label| has_short_line(&label.span, sources));
         let source = (diagnostic.code != CLEAR_TEXT_SECRET && is_drawable)
             .then(|| named(&diagnostic.span, sources))
             .flatten();
@@ -118,8 +121,14 @@ fn has_short_line(span: &Span, sources: &SourceMap) -> bool {
     };
     let at = span.bytes().start.min(text.len());
     let (before, after) = text.as_bytes().split_at(at);
-    let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
-    let end = after.iter().position(|b| *b == b'\n').unwrap_or(after.len());
+    let start = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |end| end + 1);
+    let end = after
+        .iter()
+        .position(|b| *b == b'\n')
+        .unwrap_or(after.len());
     at + end - start <= LONGEST
 }
 
@@ -145,6 +154,9 @@ fn concerned(diagnostic: &Diagnostic) -> Option<String> {
 }
 
 fn named(span: &Span, sources: &SourceMap) -> Option<NamedSource<String>> {
+    if !has_short_line(span, sources) {
+        return None;
+    }
     sources
         .text(span.file())
         // A line with a URL could show a login.
@@ -251,6 +263,22 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn long_lines_are_not_drawn() {
+        let file: Arc<str> = "hosts/linda.yaml".into();
+        let text = "x".repeat(100_000);
+        let span = Span::new(file.clone(), 1, 90_001, 90_000..90_003);
+        let mut sources = SourceMap::default();
+        sources.insert(file, text.as_bytes().into());
+        let diagnostic =
+            Diagnostic::error(codes::UNKNOWN_FIELD, &span, "no such field").related(&span, "here");
+        let shown = render_diagnostics(&[diagnostic], &sources, Palette::plain());
+        assert!(
+            shown.contains("hosts/linda.yaml:1:90001: no such field"),
+            "{shown}"
+        );
     }
 
     #[test]
