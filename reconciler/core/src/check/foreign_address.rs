@@ -81,10 +81,13 @@ fn is_of(host: &HostView<'_>, address: IpAddr) -> bool {
 }
 
 fn has(network: &HostNetwork, address: IpAddr) -> bool {
-    let own = [&network.ipv4, &network.ipv6].into_iter().flatten();
-    own.filter_map(|text| text.parse::<IpAddr>().ok())
-        .any(|one| one == address)
-        || network.aliases.values().any(|alias| has(alias, address))
+    let aliases = network.aliases.values();
+    let of_aliases = aliases.flat_map(|alias| [&alias.ipv4, &alias.ipv6]);
+    [&network.ipv4, &network.ipv6]
+        .into_iter()
+        .chain(of_aliases)
+        .flatten()
+        .any(|text| text.parse() == Ok(address))
 }
 
 /// Returns the warning about an address that lies in a network of the fleet.

@@ -11,7 +11,6 @@ mod host;
 mod idle_selector;
 mod missing_unit;
 mod owner;
-mod port;
 mod readable_key;
 mod removed_folder;
 mod start_limit;
@@ -25,11 +24,10 @@ pub(crate) use host::HostView;
 use crate::manifest::Manifests;
 
 /// The checks of one host's resources and facts.
-const OF_HOST: [fn(&HostView<'_>) -> Vec<Diagnostic>; 8] = [
+const OF_HOST: [fn(&HostView<'_>) -> Vec<Diagnostic>; 7] = [
     foreign_address::check,
     missing_unit::check,
     owner::check,
-    port::check,
     readable_key::check,
     removed_folder::check,
     start_limit::check,

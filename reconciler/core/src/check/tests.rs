@@ -178,32 +178,6 @@ fn private_keys_are_not_for_everybody() {
 }
 
 #[test]
-fn endpoints_share_no_port() {
-    let profile = |name: &str, on: &str| {
-        format!(
-            "kind: Profile\nmetadata: {{name: {name}}}\nspec: {{endpoints: {{web: {{ports: [8080-8090], on: [{on}]}}, also: {{ports: [8080], on: [{on}]}}}}}}\n"
-        )
-    };
-    let found = |own: &str, on: &str| {
-        let host = format!(
-            "kind: Host\nmetadata: {{name: a}}\nspec: {{networks: {{lan: {{id: 1}}}}, profiles: {{p: {{}}}}, endpoints: {{own: {{{own}}}}}}}\n"
-        );
-        found_in(&[
-            ("profiles/p.yaml", &profile("p", on)),
-            ("hosts/a.yaml", &host),
-        ])
-    };
-    let told = found("ports: [8085]", "lan");
-    assert!(
-        told.contains("warning[port-conflict]: the endpoints `p.web` and `own` both use port 8085"),
-        "{told}"
-    );
-    assert_eq!(told.matches("port-conflict").count(), 1, "{told}");
-    assert_eq!(found("ports: [8085], protocol: [udp]", "lan"), "");
-    assert_eq!(found("ports: [80]", "lan"), "");
-}
-
-#[test]
 fn programs_listen_on_addresses_of_their_own_host() {
     let socket = |address: &str| {
         format!(
