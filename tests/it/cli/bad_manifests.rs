@@ -6,6 +6,7 @@
 //! `escaped` has bytes as `\xff`, and line ends and tabs as `\r` and `\t`. Beside the files of a case there is
 //! a host `good` without mistakes, which no case but those marked `[all held]` may hold.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -92,8 +93,11 @@ fn object(path: &str, spec: &str) -> String {
         other => panic!("no kind of object lies in {other:?}"),
     };
     let name = Path::new(path).file_stem().unwrap().to_str().unwrap();
-    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    format!("kind: {kind}\nmetadata: {{name: {name}}}\nspec:\n{spec}")
+    let mut text = format!("kind: {kind}\nmetadata: {{name: {name}}}\nspec:\n");
+    for line in spec.lines() {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
 }
 
 fn unescaped(text: &str) -> Vec<u8> {
@@ -171,14 +175,15 @@ fn run(name: &str) {
         is_told_well(&case.title, &found, case.holds);
         let says = found.text.trim_end();
         if says != case.expected {
-            wrong.push_str(&format!(
+            let _ = write!(
+                wrong,
                 "# {}\nexpected:\n{}\nfound:\n{says}\n\n",
                 case.title, case.expected
-            ));
+            );
         }
-        blessed.push_str(&format!("# {}\n{}>>>\n", case.title, case.written));
+        let _ = write!(blessed, "# {}\n{}>>>\n", case.title, case.written);
         if !says.is_empty() {
-            blessed.push_str(&format!("{says}\n"));
+            let _ = writeln!(blessed, "{says}");
         }
         blessed.push('\n');
     }
@@ -287,9 +292,7 @@ fn bad_sizes_are_told() {
             "ten thousand unknown fields",
             host(&format!(
                 "{{{}}}",
-                (0..10_000)
-                    .map(|n| format!("f{n}: 1, "))
-                    .collect::<String>()
+                (0..10_000).fold(String::new(), |all, n| all + &format!("f{n}: 1, "))
             )),
             "error[unknown-field]",
         ),
