@@ -19,6 +19,7 @@
 //! - [`rollout`] — decides which hosts get a new target, and when.
 //! - [`alerting`] — decides which alerts fire, and stores since when.
 //! - [`secret`] — the readers and envelopes of secrets, for the commands that encrypt them.
+//! - [`shown`] — specs as people and programs see them.
 //! - [`ports`] — the interfaces of the main loop to the outside.
 
 pub mod alert;
@@ -39,5 +40,6 @@ mod render;
 pub mod resolve;
 pub mod rollout;
 pub mod secret;
+pub mod shown;
 pub mod status;
 pub mod view;
