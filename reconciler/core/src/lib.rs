@@ -8,6 +8,7 @@
 //! - [`mod@resolve`] — computes each host's desired state, or reports that it can't be computed.
 //! - `expand` — expands composite resources into primitive ones, a file per type.
 //! - [`desired`] — the desired state of each host in a revision.
+//! - [`effects`] — finds the hosts that a change affects.
 //! - [`mod@explain`] — finds the origin of every value.
 //! - [`fleet`] — the controller's main loop as a state machine.
 //! - [`status`] — conditions and targets of hosts.
@@ -27,6 +28,7 @@ pub mod alerting;
 mod compose;
 mod denial;
 pub mod desired;
+pub mod effects;
 mod expand;
 pub mod explain;
 pub mod fleet;
