@@ -64,7 +64,7 @@ def test_home_is_made_when_its_file_system_can_be_written(fleet, on, clean):
     push(fleet, {"user": {"e2e-carol": {"home": "/srv/homes/carol", "createHome": True, "shell": "/bin/bash"}}})
     until(lambda: "user:e2e-carol" in failing(fleet, "h1"), "the home can't be made", 60, fleet.controller.state)
     told = failing(fleet, "h1")["user:e2e-carol"]
-    assert told["reason"] == "NoSpace" and "/srv/homes is mounted read-only" in told["message"]
+    assert told["reason"] == "ReadOnly" and "/srv/homes is mounted read-only" in told["message"]
     fleet.controller.run("reconcile", "h1", check=True)
     holds(lambda: "user:e2e-carol" in failing(fleet, "h1"), "it isn't forgotten", 8)
     run(on, "mount -o remount,rw /srv/homes")

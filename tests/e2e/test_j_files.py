@@ -72,7 +72,7 @@ def test_read_only_mount_stops_only_what_lies_on_it(fleet, on):
         assert problems[0]["message"] == "/srv/ro/grub.cfg can't be changed: /srv/ro is mounted read-only", problems
         assert fleet.push().returncode == 0
         until(lambda: host.file("/etc/e2e-urgent.conf").exists, "the other file is there", 60, fleet.controller.state)
-        until(lambda: condition(fleet, "h2", "Ready")["reason"] == "NoSpace", "h2 says why it isn't ready", 60, fleet.controller.state)
+        until(lambda: condition(fleet, "h2", "Ready")["reason"] == "ReadOnly", "h2 says why it isn't ready", 60, fleet.controller.state)
         assert host.run("sysctl -n net.core.somaxconn").stdout.strip() == "512"
         host.run("mount -o remount,rw /srv/ro")
         until(lambda: host.file("/srv/ro/grub.cfg").exists, "the file is made once the mount can be written", 90, fleet.controller.state)

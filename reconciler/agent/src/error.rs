@@ -16,7 +16,8 @@ pub(crate) fn fail<T>(code: ErrorCode, message: impl Into<String>) -> Result<T> 
 /// Returns the error code for a system error. Full and read-only disks have their own code.
 fn code_of(errno: Option<Errno>) -> ErrorCode {
     match errno {
-        Some(Errno::NOSPC | Errno::DQUOT | Errno::ROFS) => ErrorCode::NoSpace,
+        Some(Errno::NOSPC | Errno::DQUOT) => ErrorCode::NoSpace,
+        Some(Errno::ROFS) => ErrorCode::ReadOnly,
         Some(Errno::LOOP) => ErrorCode::UnsafePath,
         _ => ErrorCode::Io,
     }

@@ -246,11 +246,11 @@ impl Session<'_> {
     }
 }
 
-/// Saves the desired state as the base of a later delta. A full disk is no error here, so that the host can
-/// still be observed; the agent then answers the next delta with [`Response::NeedState`].
+/// Saves the desired state as the base of a later delta. A full or read-only disk is no error here, so that the
+/// host can still be observed; the agent then answers the next delta with [`Response::NeedState`].
 fn keep_state(home: &Home, desired: &Desired, base: Option<Digest>) -> Result<()> {
     match desired.save(home, base) {
-        Err(error) if error.code == ErrorCode::NoSpace => Ok(()),
+        Err(error) if matches!(error.code, ErrorCode::NoSpace | ErrorCode::ReadOnly) => Ok(()),
         outcome => outcome,
     }
 }

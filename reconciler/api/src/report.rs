@@ -33,8 +33,10 @@ pub enum ErrorCode {
     LedgerLost,
     /// A format on disk is newer than this agent.
     NewerFormat,
-    /// A file system is full or read-only, so the agent couldn't change what is on it.
+    /// A file system has no room or no inode free, so the agent couldn't change what is on it.
     NoSpace,
+    /// A file system is mounted read-only, so the agent couldn't change what is on it.
+    ReadOnly,
     /// The state differs from the one that the plan was made for.
     PreconditionFailed,
     /// The controller didn't send a file content that the plan needs.
@@ -96,6 +98,7 @@ impl ErrorCode {
             | Self::Reverted => Retry::Stalled,
             Self::Protocol
             | Self::NoSpace
+            | Self::ReadOnly
             | Self::PreconditionFailed
             | Self::MissingContent
             | Self::CommandFailed

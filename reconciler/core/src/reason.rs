@@ -97,7 +97,8 @@ reasons! {
     NotFound, Host, "A user, group, unit or package that the manifest names doesn't exist on the host. Add it to the manifest, or correct the name.";
     PreconditionFailed, Host, "The resource changed on the host after the agent had observed it. Plumb observes it again and retries.";
     MissingContent, Host, "A content that the host needs was missing. Plumb retries; if it lasts, see whether the controller's disk is full.";
-    NoSpace, Host, "A file system on the host is full or read-only, so what lies on it isn't changed; nothing is, if it holds Plumb's ledger. Free some space there, or mount it for writing.";
+    NoSpace, Host, "A file system on the host has no room or no inode free, so what lies on it isn't changed; nothing is, if it holds Plumb's ledger. Free some space there.";
+    ReadOnly, Host, "A file system on the host is mounted read-only, so what lies on it isn't changed; nothing is, if it holds Plumb's ledger. Mount it for writing; the host's kernel log says if an error made it read-only.";
     IoError, Host, "The host's system reported an error when the agent read or wrote a file. The message has it; see the host's kernel log.";
     NewerFormat, Host, "Plumb's files on the host were written by a newer version. Update the controller.";
     Connected, Host, "The host answered at the last attempt.";
@@ -222,6 +223,7 @@ impl ConditionReason {
             | Self::PreconditionFailed
             | Self::MissingContent
             | Self::NoSpace
+            | Self::ReadOnly
             | Self::IoError
             | Self::Unreachable
             | Self::AgentFailed
@@ -289,6 +291,7 @@ impl From<ErrorCode> for ConditionReason {
             ErrorCode::LedgerLost => Self::LedgerLost,
             ErrorCode::NewerFormat => Self::NewerFormat,
             ErrorCode::NoSpace => Self::NoSpace,
+            ErrorCode::ReadOnly => Self::ReadOnly,
             ErrorCode::PreconditionFailed => Self::PreconditionFailed,
             ErrorCode::MissingContent => Self::MissingContent,
             ErrorCode::Unsupported => Self::Unsupported,

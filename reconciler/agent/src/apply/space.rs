@@ -45,7 +45,7 @@ pub(super) fn check(home: &Home) -> Result<()> {
     let path = crate::book::PATH;
     if room.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Err(AgentError::new(
-            ErrorCode::NoSpace,
+            ErrorCode::ReadOnly,
             format!("the file system of {path}, which holds the ledger, is mounted read-only: nothing was changed"),
         )
         .hint("`dmesg` on the host may say why; remount it, or repair the disk"));

@@ -80,7 +80,7 @@ fn check_writable(sys: &Sys, path: &str) -> Result<()> {
         if let Some(dir) = sys.root().directory(folder)? {
             if dir.room()?.f_flag.contains(StatVfsMountFlags::RDONLY) {
                 return fail(
-                    ErrorCode::NoSpace,
+                    ErrorCode::ReadOnly,
                     format!("the file system of {folder} is mounted read-only"),
                 );
             }

@@ -30,7 +30,7 @@ pub(super) fn check(
     if place.is_read_only() {
         let mount = root.mount_point(&path);
         return Err(AgentError::new(
-            ErrorCode::NoSpace,
+            ErrorCode::ReadOnly,
             format!("{path} can't be changed: {mount} is mounted read-only"),
         )
         .hint(format!(

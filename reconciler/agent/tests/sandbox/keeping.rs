@@ -453,6 +453,25 @@ fn small_mount_takes_what_fits() {
 }
 
 #[test]
+fn mount_without_free_inodes_stops_only_what_lies_on_it() {
+    if !is_root() {
+        return;
+    }
+    let root = Root::new();
+    let _mount = Mount::tmpfs(&root, "/srv/full", "nr_inodes=2,mode=755");
+    root.write("/srv/full/last", "x");
+    let mut driver = root.driver();
+    let state = State::new()
+        .with("file:/etc/urgent.conf", json!({"content": "fix\n"}))
+        .with("file:/srv/full/f", json!({"content": "x\n"}));
+    let message = "/srv/full/f can't be written: /srv/full has no inode free";
+    refuses(&mut driver, &state, &[("file:/srv/full/f", message)]);
+    assert_eq!(root.read("/etc/urgent.conf"), "fix\n");
+    fs::remove_file(root.path("/srv/full/last")).unwrap();
+    driver.converge(&state);
+}
+
+#[test]
 fn original_that_does_not_fit_stops_only_its_own_change() {
     if !is_root() {
         return;
