@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use plumb_api::selector::Selector;
 use plumb_api::{Digest, HostName};
 use serde_json::{Map, Value, json};
 
@@ -55,6 +56,22 @@ pub struct AffectedHost<'a> {
     pub name: &'a HostName,
     /// The labels in each revision that has the host.
     pub labels: Vec<Option<&'a Labels>>,
+}
+
+impl Affected<'_> {
+    /// True if a selector selects one of the hosts, by its labels in one of the revisions.
+    pub fn has_any(&self, selector: &Selector) -> bool {
+        let Self::Hosts(hosts) = self else {
+            return true;
+        };
+        hosts.iter().any(|host| {
+            let mut labels = host.labels.iter();
+            labels.any(|labels| match labels {
+                Some(labels) => selector.matches(host.name.as_str(), labels),
+                None => selector.matches_name(host.name.as_str()).unwrap_or(true),
+            })
+        })
+    }
 }
 
 impl FleetSummary {

@@ -161,6 +161,7 @@ impl Diff {
                 from,
                 to,
                 paths: &old.changed_paths(&new),
+                affected: sides.summaries.0.affected(&sides.summaries.1),
             };
             change.trailers(&repository, Timestamp::now())
         });

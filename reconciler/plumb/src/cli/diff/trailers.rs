@@ -5,6 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use plumb_adapters::git::Repository;
+use plumb_core::effects::Affected;
 use plumb_trust::policy::{BindRef, Bypass, Freeze};
 use plumb_trust::{Oid, Policy};
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub(super) struct FleetChange<'a> {
     pub(super) to: Option<Oid>,
     /// The paths that differ.
     pub(super) paths: &'a [String],
+    /// The hosts that differ.
+    pub(super) affected: Affected<'a>,
 }
 
 impl FleetChange<'_> {
@@ -72,11 +75,9 @@ impl FleetChange<'_> {
     fn emergency(&self, policy: &Policy, now: Timestamp) -> Option<Trailer> {
         let frozen = |freeze: &&Freeze| {
             let lasts = (freeze.from..freeze.to).contains(&now);
-            lasts
-                && self
-                    .paths
-                    .iter()
-                    .any(|path| freeze.paths.iter().any(|pattern| pattern.owns(path)))
+            let selects = |hosts| self.affected.has_any(hosts);
+            let hosts = freeze.hosts.as_ref().is_some_and(selects);
+            lasts && (hosts || self.paths.iter().any(|path| freeze.owns(path)))
         };
         let freeze = policy.freeze.iter().find(frozen)?;
         let emergency = policy.emergency.as_ref()?;
