@@ -65,7 +65,7 @@ pub fn explain<R>(
         FieldRef::Profile(key) => profile::explain(manifest, facts, &key),
         FieldRef::Resource(wanted, field) => {
             let reads = Arc::new(BrokenReads::default());
-            let fleet = view(&manifests.facts, &reads);
+            let fleet = view(&manifests.facts, &reads, Some(facts));
             let host_context = HostContext {
                 host: &facts.value,
                 fleet: &fleet,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Blocks;
-use super::profile::EndpointSpec;
+use super::endpoint::EndpointSpec;
 use crate::name::HostName;
 
 /// The spec of a Host. `hostDefaults` of the Fleet has the same fields.
@@ -199,21 +199,56 @@ pub struct MemberSpec {
     /// The IPv6 address, if it isn't the one that `id` gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<String>,
-    /// The interface's name on the host.
+    /// The interface's name on the host. In a `wireguard` network, the network's `interface` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
     /// The interface's hardware address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
-    /// Where the host gets the address from.
+    /// Where the host gets the address from; `external` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assign: Option<Assign>,
     /// A `WireGuard` public key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// The `WireGuard` private key, `{secret: NAME/KEY}`. When left out, the host makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key: Option<PrivateKey>,
+    /// True if the host has no public key on purpose.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keyless: bool,
+    /// Subnets that are reached through the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
     /// Further addresses of the host in this network, each with a name of its own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub aliases: BTreeMap<String, MemberSpec>,
+    pub aliases: BTreeMap<String, AliasSpec>,
+}
+
+/// A further address of a host or member in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AliasSpec {
+    /// The part of the addresses in the network's subnets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// The IPv4 address, if it isn't the one that `id` gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The IPv6 address, if it isn't the one that `id` gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<String>,
+    /// The hardware address that the DHCP server gives the address to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+}
+
+/// A private key that is a secret of the repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PrivateKey {
+    /// The secret's value: `NAME/KEY`.
+    pub secret: String,
 }
 
 /// Where a host gets its address in a network from.

@@ -3,6 +3,7 @@
 //! Manifests decode into these types, and `plumb get -o json` prints them. Parts that are composed and
 //! rendered before they have a type (`resources`, a profile's parameters) are plain trees here.
 
+mod endpoint;
 mod fleet;
 mod host;
 mod network;
@@ -14,16 +15,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use endpoint::{EndpointOn, EndpointSpec, Port, Protocol, ScrapeSpec};
 pub use fleet::{
     AlertmanagerRef, ClearTextSecrets, DeadManTimer, FleetSecrets, FleetSpec, Halt, Policies,
     Rollout,
 };
 pub use host::{
-    Arch, Assign, Connect, DriftMode, DriftSpec, Existing, HostSpec, HostState, MemberSpec, Os,
-    OsFamily, SuspendSpec,
+    AliasSpec, Arch, Assign, Connect, DriftMode, DriftSpec, Existing, HostSpec, HostState,
+    MemberSpec, Os, OsFamily, PrivateKey, SuspendSpec,
 };
-pub use network::{NetworkMember, NetworkSpec, NetworkType};
-pub use profile::{EndpointSpec, Param, ParamType, Port, ProfileSpec, Protocol, ScrapeSpec};
+pub use network::{DhcpSpec, NetworkMember, NetworkSpec, NetworkType, WireguardSpec};
+pub use profile::{Param, ParamType, ProfileSpec};
 pub use secret::{SecretDelivery, SecretObjectSpec, SecretReaders};
 
 /// The `apiVersion` of all objects; a manifest may leave it out.

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::host::AliasSpec;
+use crate::period::Period;
+
 /// The spec of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -17,6 +20,12 @@ pub struct NetworkSpec {
     /// The host or member through which traffic leaves the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
+    /// The star of a network of the type `wireguard`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wireguard: Option<WireguardSpec>,
+    /// The leases of a `lan`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp: Option<DhcpSpec>,
     /// Members that have no Host object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<String, NetworkMember>,
@@ -46,6 +55,45 @@ impl NetworkType {
     }
 }
 
+/// A `WireGuard` network in the form of a star: every spoke talks to the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WireguardSpec {
+    /// The host or member that every other one connects to. It may belong to another fleet.
+    pub hub: String,
+    /// The interface's name on hosts; the network's name when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The UDP port of every member; 51820 when left out.
+    #[serde(default = "wireguard_port")]
+    pub port: u16,
+    /// The address and port at which spokes reach the hub: `hub.fleet.example:51820`.
+    pub endpoint: String,
+    /// The interval at which spokes send a packet, so that address translation on the way doesn't forget them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keepalive: Option<Period>,
+    /// The interval at which spokes resolve the name in `endpoint` again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_endpoint: Option<Period>,
+}
+
+fn wireguard_port() -> u16 {
+    51820
+}
+
+/// The leases of a DHCP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DhcpSpec {
+    /// The host that serves leases.
+    pub server: String,
+    /// The first and the last id of the addresses that are leased to anyone.
+    pub range: [u32; 2],
+    /// The duration of a lease; 12h when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Period>,
+}
+
 /// A member that has no Host object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -71,4 +119,7 @@ pub struct NetworkMember {
     /// Subnets that are reached through the member.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
+    /// Further addresses of the member, each with a name of its own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, AliasSpec>,
 }

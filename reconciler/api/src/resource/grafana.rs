@@ -33,7 +33,7 @@ pub struct GrafanaSpec {
 
 impl Composite for GrafanaSpec {
     const EXAMPLE: &'static str = r"grafana:
-  main: {datasources: [web/prometheus], dashboards: [files/dashboards/*.json]}
+  main: {datasources: [web/host.prometheus], dashboards: [files/dashboards/*.json]}
 ";
 
     const SETS: &'static [&'static str] = &["after", "dashboards"];

@@ -42,7 +42,7 @@ pub struct PrometheusSpec {
 
 impl Composite for PrometheusSpec {
     const EXAMPLE: &'static str = r"prometheus:
-  main: {retention: 30d, rules: [files/rules.yml], alertmanagers: [web/alertmanager]}
+  main: {retention: 30d, rules: [files/rules.yml], alertmanagers: [web/host.alertmanager]}
 ";
 
     const SETS: &'static [&'static str] = &["after", "alertmanagers", "rules"];

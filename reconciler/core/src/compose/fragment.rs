@@ -11,7 +11,7 @@ use plumb_document::{Diagnostic, Entry, Map, Node, Span, Style, Value, closest};
 use super::params::Params;
 use super::{Block, Priority, fields_of};
 use crate::manifest::{Manifests, Problems, Profile, TYPES, code, mapping, unsupported_diagnostic};
-use crate::render::{Context, NamesRead, is_expression};
+use crate::render::{Context, FleetRead, NamesRead, is_expression};
 use crate::resolve::Built;
 
 /// The origin of a piece: it decides which variables the piece's expressions can read.
@@ -166,7 +166,7 @@ impl Fragment {
                 name.style = Style::Plain;
                 if is_expression(&name) {
                     let uses = manifests.engine.uses_of(&key.text);
-                    if uses.host || uses.fleet {
+                    if uses.host || uses.fleet != FleetRead::Nothing {
                         self.late.push(DynamicResource {
                             kind,
                             name,

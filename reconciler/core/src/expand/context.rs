@@ -7,7 +7,8 @@ use plumb_api::kind::{HostState, NetworkType, OsFamily};
 use plumb_api::resource::Problem;
 
 use crate::manifest::{
-    EndpointFact, Host, HostFacts, HostNetwork, Manifests, ObjectId, SSH_PORT, endpoint_address,
+    Consumer, EndpointFact, Host, HostFacts, HostNetwork, Manifests, ObjectId, SSH_PORT, Target,
+    target,
 };
 use crate::render::BrokenReads;
 
@@ -148,26 +149,42 @@ impl<'a> ExpandContext<'a> {
         known
     }
 
-    /// Returns the address and port of an endpoint; `None` if its host has errors, which is recorded in
-    /// `reads`.
-    pub(super) fn endpoint(
+    /// Returns an endpoint as this host reaches it, over the networks `on` if they are given; `None` if the
+    /// endpoint's host has errors, which is recorded in `reads`.
+    pub(super) fn target(
         &self,
         field: &'static str,
         to: &str,
-    ) -> Result<Option<String>, Problem> {
-        let address = endpoint_address(&self.manifests.facts, to).map_err(|message| Problem {
+        on: Option<&[String]>,
+    ) -> Result<Option<Target>, Problem> {
+        let consumer = Consumer::Host {
+            host: self.facts,
+            on,
+        };
+        let found = target(&self.manifests.facts, to, consumer);
+        let found = found.map_err(|wrong| Problem {
             field,
-            message,
-            hint: "write HOST/INSTANCE.NAME, or HOST/NAME for one of the host itself".to_owned(),
+            message: wrong.message,
+            hint: wrong.hint,
         })?;
         let host = to
             .split('/')
             .next()
             .and_then(|name| name.parse::<HostName>().ok());
-        if let (None, Some(host)) = (&address, host) {
+        if let (None, Some(host)) = (&found, host) {
             self.reads.hold([ObjectId::Host(host)]);
         }
-        Ok(address)
+        Ok(found)
+    }
+
+    /// Returns the `ADDRESS:PORT` at which this host reaches an endpoint; see [`Self::target`].
+    pub(super) fn endpoint(
+        &self,
+        field: &'static str,
+        to: &str,
+    ) -> Result<Option<String>, Problem> {
+        let target = self.target(field, to, None)?;
+        Ok(target.map(|target| target.to_string()))
     }
 
     /// True if the network is an overlay, whose addresses another system assigns.

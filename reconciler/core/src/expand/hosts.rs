@@ -28,7 +28,10 @@ pub(super) fn expand(
     if networks.is_empty() {
         networks.extend(context.facts.networks.keys().map(|name| &**name));
     }
-    let lines = context.hosts_lines(&networks, |fleet| lines(fleet, &networks, context).into());
+    let key = networks.iter().map(|&name| name.to_owned()).collect();
+    let lines = context.once_for(&context.manifests.of_fleet.hosts, key, |fleet| {
+        lines(fleet, &networks, context).into()
+    });
     let text = with_extra(&lines, all.iter().flat_map(|one| &one.spec.extra));
     all.iter()
         .map(|one| {

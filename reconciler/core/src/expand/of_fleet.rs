@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use plumb_api::resource::Problem;
+
 use super::ExpandContext;
 use super::context::FleetHost;
 use super::prometheus::Jobs;
@@ -16,15 +18,22 @@ pub(crate) struct OfFleet {
     /// The lines of `knownHosts`.
     pub(super) known_hosts: Once<Arc<str>>,
     /// The lines of `hosts`, for each list of networks.
-    hosts: RwLock<HashMap<Networks, Arc<Once<Arc<str>>>>>,
-    /// The scrape jobs of `prometheus`.
-    pub(super) jobs: Once<Jobs>,
+    pub(super) hosts: Keyed<Arc<str>>,
+    /// The scrape jobs of `prometheus`, for each set of networks of the server.
+    pub(super) jobs: Keyed<Result<Arc<Jobs>, Problem>>,
     #[cfg(test)]
     pub(crate) computed: std::sync::atomic::AtomicUsize,
 }
 
-/// Names of networks, in the order in which their addresses are listed.
-type Networks = Vec<String>;
+/// Values that are computed at their first use, by the names that they depend on.
+#[derive(Debug)]
+pub(super) struct Keyed<T>(RwLock<HashMap<Vec<String>, Arc<Once<T>>>>);
+
+impl<T> Default for Keyed<T> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
 
 /// A value that is computed at its first use, with the broken objects that it would have needed.
 #[derive(Debug)]
@@ -58,14 +67,14 @@ impl<'a> ExpandContext<'a> {
         value
     }
 
-    /// Returns the lines of `hosts` for these networks, computed by `make` at the first call.
-    pub(super) fn hosts_lines(
+    /// Returns the value for a key, computed by `make` at the first call; see [`Self::once`].
+    pub(super) fn once_for<T: Clone>(
         &self,
-        networks: &[&str],
-        make: impl FnOnce(&[FleetHost<'a>]) -> Arc<str>,
-    ) -> Arc<str> {
-        let key: Networks = networks.iter().map(|&name| name.to_owned()).collect();
-        let cache = &self.manifests.of_fleet.hosts;
+        keyed: &Keyed<T>,
+        key: Vec<String>,
+        make: impl FnOnce(&[FleetHost<'a>]) -> T,
+    ) -> T {
+        let cache = &keyed.0;
         let known = cache
             .read()
             .unwrap_or_else(PoisonError::into_inner)

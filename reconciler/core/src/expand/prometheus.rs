@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_api::Kind;
-use plumb_api::kind::HostState;
+use plumb_api::kind::{EndpointOn, HostState};
 use plumb_api::period::Period;
 use plumb_api::resource::{Problem, PrometheusSpec};
 use serde_json::json;
@@ -15,6 +15,7 @@ use super::backup::ALERTS;
 use super::context::FleetHost;
 use super::exporter::daemon;
 use super::{ExpandContext, Outcome, Part, TypedResource};
+use crate::manifest::{Consumer, EndpointFact};
 
 const PACKAGE: &str = "prometheus";
 const CONFIGURATION: &str = "/etc/prometheus/prometheus.yml";
@@ -54,7 +55,7 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
     for to in &spec.alertmanagers {
         alertmanagers.extend(context.endpoint("alertmanagers", to)?);
     }
-    let jobs = context.once(&context.manifests.of_fleet.jobs, jobs);
+    let jobs = jobs_for(context)?;
     let mut inputs = vec![format!("file:{CONFIGURATION}")];
     let mut files = Vec::new();
     for (path, content) in rules(spec) {
@@ -66,7 +67,7 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
         );
         inputs.push(format!("file:{path}"));
     }
-    for (name, job) in jobs {
+    for (name, job) in &*jobs {
         files.push(Part::root_file(targets(name)).shared("content", &job.targets));
     }
     let after: Vec<String> = inputs
@@ -77,7 +78,7 @@ fn parts(spec: &PrometheusSpec, context: &ExpandContext<'_>) -> Result<Vec<Part>
         .collect();
     files.push(
         Part::root_file(CONFIGURATION)
-            .field("content", content(spec, jobs, &alertmanagers))
+            .field("content", content(spec, &jobs, &alertmanagers))
             .field("validate", vec!["promtool", "check", "config", "%s"])
             .field("after", after),
     );
@@ -107,24 +108,41 @@ fn rules(spec: &PrometheusSpec) -> Vec<(String, serde_json::Value)> {
     [own].into_iter().chain(given).collect()
 }
 
-/// Returns the scrape jobs of all active hosts, with their targets in order of host.
-fn jobs(fleet: &[FleetHost<'_>]) -> Jobs {
+/// Returns the scrape jobs of all active hosts as this host reaches them, with their targets in order of host.
+fn jobs_for(context: &ExpandContext<'_>) -> Result<Arc<Jobs>, Problem> {
+    let own = context.facts.endpoints.iter();
+    let own = own.filter(|endpoint| endpoint.spec.scrape.is_some());
+    // Only a host itself reaches its loopback, so the result can't be shared with others.
+    let private = own.filter(|endpoint| {
+        endpoint.spec.on.is_loopback() || endpoint.spec.on == EndpointOn::Everywhere
+    });
+    let name = private.map(|_| context.facts.name.to_string()).take(1);
+    let networks = context.facts.networks.keys().map(ToString::to_string);
+    let key = networks.chain(name).collect();
+    context.once_for(&context.manifests.of_fleet.jobs, key, |fleet| {
+        jobs(fleet, context).map(Arc::new)
+    })
+}
+
+fn jobs(fleet: &[FleetHost<'_>], context: &ExpandContext<'_>) -> Result<Jobs, Problem> {
+    let consumer = Consumer::Host {
+        host: context.facts,
+        on: None,
+    };
     let mut jobs: BTreeMap<String, NewJob> = BTreeMap::new();
     for host in fleet {
         if host.facts.state != HostState::Active {
             continue;
         }
         for endpoint in &host.facts.endpoints {
-            let address = host.facts.address_of(endpoint, None);
-            let (Some(scrape), Some(address), Some(port)) =
-                (&endpoint.spec.scrape, address, endpoint.spec.ports.first())
-            else {
+            let Some(scrape) = &endpoint.spec.scrape else {
                 continue;
             };
-            let target = if address.contains(':') {
-                format!("[{address}]:{}", port.first)
-            } else {
-                format!("{address}:{}", port.first)
+            if endpoint.spec.ports.is_empty() {
+                continue;
+            }
+            let Some(target) = host.facts.target(endpoint, consumer) else {
+                return Err(unreachable(host, endpoint));
             };
             let mut labels = scrape.labels.clone();
             labels
@@ -134,7 +152,7 @@ fn jobs(fleet: &[FleetHost<'_>]) -> Jobs {
             job.path.clone_from(&scrape.path);
             job.interval = job.interval.take().or_else(|| scrape.interval.clone());
             job.targets
-                .push(json!({"targets": [target], "labels": labels}));
+                .push(json!({"targets": [target.to_string()], "labels": labels}));
         }
     }
     let made = jobs.into_iter().map(|(name, job)| {
@@ -146,7 +164,21 @@ fn jobs(fleet: &[FleetHost<'_>]) -> Jobs {
         };
         (name, job)
     });
-    made.collect()
+    Ok(made.collect())
+}
+
+/// Creates the problem of an endpoint that is to be scraped, and that the server can't reach.
+fn unreachable(host: &FleetHost<'_>, endpoint: &EndpointFact) -> Problem {
+    Problem {
+        field: "",
+        message: format!(
+            "the server shares no network with `{}/{}`, which is to be scraped",
+            host.facts.name,
+            endpoint.local_name()
+        ),
+        hint: "add a network that both are in to `on` of the endpoint, or remove its `scrape`"
+            .to_owned(),
+    }
 }
 
 fn content(spec: &PrometheusSpec, jobs: &Jobs, alertmanagers: &[String]) -> String {

@@ -33,6 +33,8 @@ codes! {
     SECRET "secret" "A Secret has a value that not everyone can read who should, or that was encrypted for another use. `plumb secret check` shows the state of each value; `plumb secret rekey NAME` encrypts the values again.";
     PATCH "patch" "A JSON Patch (RFC 6902) can't be applied to the composed resources, or its `test` failed.";
     ADDRESS "address" "An address in a network is missing, outside of its subnets, or used twice.";
+    PEER "peer" "A member of a `wireguard` network has no public key, so nobody could talk to it. It is never left out in silence: give it its `publicKey`, or say `keyless: true`. Dormant hosts may lack one.";
+    PORT "port" "Two services of a host have the same port in the same network, so one of them can't listen.";
     CONNECT "connect" "An entry of `connect` has no address: it needs one of `address`, `network` and `endpoint`, and the host must have it.";
     HELD "held" "The host stays at its last desired state because a manifest that it reads has errors.";
 }

@@ -3,16 +3,19 @@
 
 mod address;
 mod checks;
+mod endpoint;
+mod members;
+mod network;
 
-pub(crate) use checks::endpoint_address;
+pub(crate) use endpoint::{Consumer, EndpointFact, Target, target};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minijinja::Value as Jinja;
 use plumb_api::HostName;
-use plumb_api::kind::{EndpointSpec, HostSpec, HostState, Os};
-use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, Value, closest, decode};
+use plumb_api::kind::{HostSpec, HostState, Os};
+use plumb_document::{Diagnostic, Node, Span, Value, closest};
 use serde::Serialize;
 
 use super::object::Object;
@@ -64,37 +67,6 @@ pub(crate) struct HostFacts {
     pub(crate) value: Jinja,
 }
 
-impl HostFacts {
-    /// Returns the first of [`Self::addresses_of`].
-    pub(crate) fn address_of(
-        &self,
-        endpoint: &EndpointFact,
-        network: Option<&str>,
-    ) -> Option<String> {
-        self.addresses_of(endpoint, network).next()
-    }
-
-    /// Returns the host's addresses in the networks that the endpoint lists, in that order; in all networks
-    /// of the host if the endpoint lists none. If `network` is given, only the address in that network is
-    /// returned.
-    pub(crate) fn addresses_of<'a>(
-        &'a self,
-        endpoint: &'a EndpointFact,
-        network: Option<&'a str>,
-    ) -> impl Iterator<Item = String> + 'a {
-        let named = endpoint
-            .spec
-            .on
-            .iter()
-            .filter_map(|on| self.networks.get_key_value(on.as_str()));
-        let any = self.networks.iter().filter(|_| endpoint.spec.on.is_empty());
-        named
-            .chain(any)
-            .filter(move |(name, _)| network.is_none_or(|network| ***name == *network))
-            .filter_map(|(_, network)| network.address())
-    }
-}
-
 /// The addresses of a host in one network.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,7 +79,17 @@ pub(crate) struct HostNetwork {
     pub(crate) mac: Option<String>,
     pub(crate) public_key: Option<String>,
     pub(crate) assign: Option<plumb_api::kind::Assign>,
-    pub(crate) aliases: BTreeMap<String, HostNetwork>,
+    pub(crate) routes: Vec<String>,
+    pub(crate) aliases: BTreeMap<String, AliasFact>,
+}
+
+/// A further address of a host or member in a network.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct AliasFact {
+    pub(crate) id: Option<u32>,
+    pub(crate) ipv4: Option<String>,
+    pub(crate) ipv6: Option<String>,
+    pub(crate) mac: Option<String>,
 }
 
 impl HostNetwork {
@@ -117,29 +99,13 @@ impl HostNetwork {
     }
 }
 
-/// A service that a host offers.
-#[derive(Debug)]
-pub(crate) struct EndpointFact {
-    /// The key of the profile instance that declares the endpoint; empty if the host itself declares it.
-    pub(crate) instance: Arc<str>,
-    pub(crate) name: Arc<str>,
-    pub(crate) spec: EndpointSpec,
-}
-
-impl EndpointFact {
-    /// Returns the name within its host: `NAME` or `INSTANCE.NAME`.
-    pub(crate) fn local_name(&self) -> String {
-        if self.instance.is_empty() {
-            self.name.to_string()
-        } else {
-            format!("{}.{}", self.instance, self.name)
-        }
-    }
-}
-
-/// A network and its members, as a template value.
+/// A network and its members.
 #[derive(Debug)]
 pub(crate) struct NetworkFacts {
+    /// The hosts and the other members, in order of id.
+    #[allow(dead_code, reason = "read by the expansion of networks")]
+    pub(crate) members: Vec<MemberFact>,
+    /// The network as a template value.
     pub(crate) value: Jinja,
 }
 
@@ -155,8 +121,8 @@ pub(crate) struct MemberFact {
     pub(crate) public_key: Option<String>,
     pub(crate) keyless: bool,
     pub(crate) routes: Vec<String>,
-    pub(crate) aliases: BTreeMap<String, HostNetwork>,
-    pub(crate) state: &'static str,
+    pub(crate) aliases: BTreeMap<String, AliasFact>,
+    pub(crate) state: HostState,
     pub(crate) is_host: bool,
     #[serde(skip)]
     pub(crate) span: Span,
@@ -241,7 +207,8 @@ pub(super) fn all(manifests: &Manifests) -> Facts {
         ..Facts::default()
     };
     checks::identities(manifests, &mut facts);
-    address::networks(manifests, &mut facts);
+    network::networks(manifests, &mut facts);
+    checks::ports(&mut facts);
     checks::alertmanagers(manifests, &mut facts);
     facts
 }
@@ -278,7 +245,7 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
     for instance in &instances {
         let context = instance.context(&value, None);
         let of = &instance.profile.endpoints;
-        offers(
+        endpoint::read(
             manifests,
             &instance.key,
             of,
@@ -288,9 +255,9 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
         );
     }
     let context = Context::facts(&value, None);
-    offers(
+    endpoint::read(
         manifests,
-        &Arc::from(""),
+        &Arc::from(endpoint::HOST),
         &host.endpoints,
         &context,
         &mut endpoints,
@@ -305,61 +272,6 @@ fn facts_of(manifests: &Manifests, name: &HostName, host: &Host) -> Result<HostF
         instances,
         value,
     })
-}
-
-/// Renders the endpoints that a profile instance, or the host itself, declares and adds them to `all`.
-fn offers(
-    manifests: &Manifests,
-    instance: &Arc<str>,
-    endpoints: &Map,
-    context: &Context,
-    all: &mut Vec<EndpointFact>,
-    problems: &mut Problems,
-) {
-    for Entry {
-        key: Key { text, span },
-        value,
-    } in endpoints
-    {
-        if !plumb_api::name::is_label(text) {
-            problems.diagnostics.push(
-                Diagnostic::error(
-                    code::INVALID_NAME,
-                    span,
-                    format!("`{text}` isn't a valid name of an endpoint"),
-                )
-                .hint("use 1 to 63 of a-z, 0-9 and `-`"),
-            );
-            continue;
-        }
-        let spec = manifests.engine.render(value, context).and_then(|node| {
-            let spec: EndpointSpec = decode(&node)?;
-            let on = value.get("on").and_then(Node::as_seq).unwrap_or_default();
-            let unknown = spec
-                .on
-                .iter()
-                .enumerate()
-                .filter(|(_, on)| !manifests.networks.contains_key(on.as_str()));
-            let wrong: Vec<_> = unknown
-                .map(|(at, name)| {
-                    no_network(manifests, name, on.get(at).map_or(span, |node| &node.span))
-                })
-                .collect();
-            if wrong.is_empty() {
-                Ok(spec)
-            } else {
-                Err(wrong)
-            }
-        });
-        match spec {
-            Ok(spec) => all.push(EndpointFact {
-                instance: instance.clone(),
-                name: text.clone(),
-                spec,
-            }),
-            Err(diagnostics) => problems.diagnostics.extend(diagnostics),
-        }
-    }
 }
 
 /// Creates the error about an unknown network.

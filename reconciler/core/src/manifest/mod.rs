@@ -29,7 +29,9 @@ use plumb_document::{Diagnostic, SourceFile, SourceMap, Span};
 use crate::parallel;
 use crate::render::Engine;
 
-pub(crate) use facts::{EndpointFact, Facts, HostFacts, HostNetwork, SSH_PORT, endpoint_address};
+pub(crate) use facts::{
+    Consumer, EndpointFact, Facts, HostFacts, HostNetwork, SSH_PORT, Target, target,
+};
 pub(crate) use fleet::FleetObject;
 pub(crate) use host::{Host, Layer, mapping};
 pub(crate) use network::Network;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use plumb_api::kind::{NetworkSpec, NetworkType};
-use plumb_document::{Diagnostic, Node, decode};
+use plumb_api::resource::{Zone, host_and_port};
+use plumb_document::{Diagnostic, Node, Span, codes, decode};
 
+use super::code;
 use super::object::Object;
-use super::{code, unsupported};
 
 /// A decoded network.
 #[derive(Debug, Clone)]
@@ -29,10 +30,7 @@ pub(crate) fn read(object: &Object) -> Result<Network, Vec<Diagnostic>> {
             .get(field)
             .map_or(&object.span, |node| &node.span)
     };
-    if spec.network_type != NetworkType::Lan {
-        let what = format!("the type `{}`", spec.network_type.as_str());
-        diagnostics.push(unsupported::diagnostic(place("type"), &what));
-    }
+    diagnostics.extend(settings(object, &spec));
     let (mut v4, mut v6) = (None, None);
     for (at, text) in spec.subnets.iter().enumerate() {
         let span = object
@@ -78,7 +76,91 @@ pub(crate) fn read(object: &Object) -> Result<Network, Vec<Diagnostic>> {
     }
 }
 
+/// Returns the errors of the settings that one type of network has.
+fn settings(object: &Object, spec: &NetworkSpec) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let place = |path: [&str; 2]| -> Span {
+        let field = object.spec.get(path[0]);
+        let inner = field.and_then(|field| field.get(path[1])).or(field);
+        inner.map_or(&object.span, |node| &node.span).clone()
+    };
+    let mut wrong = |path: [&str; 2], message: String, hint: &str| {
+        diagnostics.push(Diagnostic::error(codes::INVALID_VALUE, &place(path), message).hint(hint));
+    };
+    match (spec.network_type, &spec.wireguard) {
+        (NetworkType::Wireguard, None) => wrong(
+            ["type", ""],
+            "a network of the type `wireguard` needs `wireguard`".to_owned(),
+            "add `wireguard: {hub: NAME, endpoint: \"hub.fleet.example:51820\"}`",
+        ),
+        (NetworkType::Lan | NetworkType::Overlay, Some(_)) => wrong(
+            ["wireguard", ""],
+            format!(
+                "a network of the type `{}` has no `wireguard`",
+                spec.network_type.as_str()
+            ),
+            "write `type: wireguard`, or remove `wireguard`",
+        ),
+        _ => {}
+    }
+    if let Some(wireguard) = &spec.wireguard {
+        if host_and_port(&wireguard.endpoint).is_none() {
+            wrong(
+                ["wireguard", "endpoint"],
+                format!(
+                    "`{}` isn't a name or an address with a port",
+                    wireguard.endpoint
+                ),
+                "write it like hub.fleet.example:51820 or [2001:db8::1]:51820",
+            );
+        }
+        let interface = wireguard.interface.as_ref().unwrap_or(&object.name);
+        if let Err(message) = Zone::try_from(format!("interface:{interface}")) {
+            wrong(
+                ["wireguard", "interface"],
+                message,
+                "set `interface` to a name such as wg0",
+            );
+        }
+    }
+    if let Some(dhcp) = &spec.dhcp {
+        if spec.network_type != NetworkType::Lan {
+            wrong(
+                ["dhcp", ""],
+                format!(
+                    "a network of the type `{}` has no `dhcp`",
+                    spec.network_type.as_str()
+                ),
+                "remove `dhcp`",
+            );
+        }
+        let [first, last] = dhcp.range;
+        if first > last {
+            wrong(
+                ["dhcp", "range"],
+                format!("the range begins with {first} and ends with {last}"),
+                "write the first id first: [200, 250]",
+            );
+        }
+    }
+    diagnostics
+}
+
 impl Network {
+    /// Returns the name of the interface that every host of a `wireguard` network has, unless its manifest
+    /// names another.
+    pub(crate) fn interface(&self) -> Option<String> {
+        let wireguard = self.spec.wireguard.as_ref()?;
+        let name = wireguard.interface.as_deref().unwrap_or(&self.name);
+        Some(name.to_owned())
+    }
+
+    /// Returns the subnets.
+    pub(crate) fn subnets(&self) -> impl Iterator<Item = IpNet> {
+        let v4 = self.v4.map(IpNet::V4);
+        v4.into_iter().chain(self.v6.map(IpNet::V6))
+    }
+
     /// Returns the IPv4 address of the member with this id: the base address of the subnet plus the id.
     /// Returns `None` outside of the subnet, and for the subnet's network and broadcast address.
     pub(crate) fn v4_of(&self, id: u32) -> Option<Ipv4Addr> {

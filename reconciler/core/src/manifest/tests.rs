@@ -164,19 +164,6 @@ fn what_is_not_built_is_refused() {
         let told = told(&[("fleet.yaml", &text)]);
         assert!(told.contains("error[unsupported-field]"), "{spec}\n{told}");
     }
-    for spec in [
-        "type: wireguard",
-        "type: overlay",
-        "dhcp: {}",
-        "wireguard: {}",
-    ] {
-        let text = format!("kind: Network\nmetadata: {{name: n}}\nspec: {{{spec}}}\n");
-        let told = told(&[FLEET, ("networks/n.yaml", &text)]);
-        assert!(
-            told.contains("networks/n.yaml:3:") && told.contains("error[unsupported-field]"),
-            "{spec}\n{told}"
-        );
-    }
 }
 
 #[test]

@@ -26,10 +26,11 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
             "drift/watch",
             "connect/*/via",
         ],
-        ObjectKind::Network => &["wireguard", "dhcp", "dns"],
-        ObjectKind::Profile | ObjectKind::Secret | ObjectKind::Image | ObjectKind::TrustPolicy => {
-            &[]
-        }
+        ObjectKind::Network
+        | ObjectKind::Profile
+        | ObjectKind::Secret
+        | ObjectKind::Image
+        | ObjectKind::TrustPolicy => &[],
     }
 }
 

@@ -10,7 +10,7 @@ use plumb_api::selector::Selector;
 use serde::Serialize;
 
 use super::BrokenReads;
-use crate::manifest::{EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
+use crate::manifest::{Consumer, EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
 
 /// The value of `fleet`. It records which objects with errors a rendering reads. The rendered host is then
 /// held, instead of rendered without their facts.
@@ -18,13 +18,21 @@ use crate::manifest::{EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
 struct View {
     facts: Arc<Facts>,
     reads: Arc<BrokenReads>,
+    /// The host that is rendered; `None` if several hosts share the result.
+    host: Option<Arc<HostFacts>>,
 }
 
-/// Creates the value `fleet` for one rendering.
-pub(crate) fn view(facts: &Arc<Facts>, reads: &Arc<BrokenReads>) -> Jinja {
+/// Creates the value `fleet` for one rendering. `host` is the host that is rendered; addresses of endpoints
+/// are those at which it reaches them. Without one, no text that reads endpoints may be rendered.
+pub(crate) fn view(
+    facts: &Arc<Facts>,
+    reads: &Arc<BrokenReads>,
+    host: Option<&Arc<HostFacts>>,
+) -> Jinja {
     Jinja::from_object(View {
         facts: facts.clone(),
         reads: reads.clone(),
+        host: host.cloned(),
     })
 }
 
@@ -152,13 +160,16 @@ impl View {
                 let is_name = name.as_ref().is_none_or(|name| *name == *endpoint.name);
                 let is_there = network.as_ref().is_none_or(|network| {
                     host.networks.contains_key(network.as_str())
-                        && (endpoint.spec.on.is_empty() || endpoint.spec.on.contains(network))
+                        && endpoint.spec.on.includes(network)
                 });
                 if is_job && is_name && is_there {
+                    let consumer = match (&network, &self.host) {
+                        (Some(network), _) => Consumer::Network(network),
+                        (None, Some(host)) => Consumer::Host { host, on: None },
+                        (None, None) => Consumer::Controller,
+                    };
                     found.push(crate::render::serialized(TemplateEndpoint::of(
-                        host,
-                        endpoint,
-                        network.as_deref(),
+                        host, endpoint, consumer,
                     )));
                 }
             }
@@ -249,7 +260,7 @@ struct TemplateEndpoint<'a> {
 }
 
 impl<'a> TemplateEndpoint<'a> {
-    fn of(host: &'a HostFacts, endpoint: &'a EndpointFact, network: Option<&str>) -> Self {
+    fn of(host: &'a HostFacts, endpoint: &'a EndpointFact, consumer: Consumer<'_>) -> Self {
         Self {
             host: host.name.as_str(),
             instance: &endpoint.instance,
@@ -257,7 +268,7 @@ impl<'a> TemplateEndpoint<'a> {
             ports: endpoint.spec.ports.clone(),
             port: endpoint.spec.ports.first().map(|port| port.first),
             protocol: &endpoint.spec.protocol,
-            address: host.address_of(endpoint, network),
+            address: host.address_for(endpoint, consumer),
             labels: &host.labels,
             scrape: endpoint.spec.scrape.as_ref(),
         }
@@ -272,7 +283,7 @@ pub(super) fn targets(endpoints: &Jinja) -> Result<Jinja, Error> {
         let address = endpoint.get_attr("address")?;
         let Some(address) = address.as_str() else {
             return Err(wrong(format!(
-                "the endpoint of {host} has no address: the host is in none of the endpoint's networks"
+                "the endpoint of {host} has no address: this host is in none of the endpoint's networks"
             )));
         };
         let address = if address.contains(':') {

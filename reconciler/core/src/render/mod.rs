@@ -21,7 +21,7 @@ use crate::manifest::{ObjectIdSet, code};
 use template::{Compiled, Form};
 
 pub(crate) use fleet::view;
-pub(crate) use template::NamesRead;
+pub(crate) use template::{FleetRead, NamesRead};
 pub(crate) use value::{from_node, serialized, to_node};
 
 /// Maximum fuel of one rendering; the template engine consumes fuel with each instruction.

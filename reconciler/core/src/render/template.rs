@@ -11,10 +11,22 @@ use super::{Context, ExpressionOutput};
 pub(crate) struct NamesRead {
     /// True if the text reads `host`, the facts of the host.
     pub(crate) host: bool,
-    /// True if the text reads `fleet`, the facts of all hosts.
-    pub(crate) fleet: bool,
+    /// Tells what the text reads of `fleet`, the facts of all hosts.
+    pub(crate) fleet: FleetRead,
     /// True if the text reads `instance`, the key of the profile instance.
     pub(crate) instance: bool,
+}
+
+/// The part of `fleet` that a text reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum FleetRead {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Facts that are the same for all hosts.
+    Facts,
+    /// Maybe endpoints, whose addresses differ between the hosts that read them.
+    Endpoints,
 }
 
 impl NamesRead {
@@ -22,15 +34,15 @@ impl NamesRead {
     pub(crate) fn all() -> Self {
         Self {
             host: true,
-            fleet: true,
+            fleet: FleetRead::Endpoints,
             instance: true,
         }
     }
 
-    /// True if all hosts with the same parameters get the same result. Reading `fleet` is fine, because it is
-    /// the same for all hosts.
+    /// True if all hosts with the same parameters get the same result. Reading the rest of `fleet` is fine,
+    /// because it is the same for all hosts.
     pub(crate) fn is_shared(self) -> bool {
-        !self.host
+        !self.host && self.fleet != FleetRead::Endpoints
     }
 }
 
@@ -40,7 +52,7 @@ impl BitOr for NamesRead {
     fn bitor(self, other: Self) -> Self {
         Self {
             host: self.host || other.host,
-            fleet: self.fleet || other.fleet,
+            fleet: self.fleet.max(other.fleet),
             instance: self.instance || other.instance,
         }
     }
@@ -84,11 +96,24 @@ fn keeping(inner: &str) -> String {
 /// Number of columns by which [`keeping`] moves an expression to the right.
 pub(super) const SHIFT: usize = "{% set plumb_value = (".len() - "{{".len();
 
+/// Returns the variables among names with their attributes, such as `fleet.domain`.
 fn uses(names: &std::collections::HashSet<String>) -> NamesRead {
+    let reads = |variable: &str| {
+        names
+            .iter()
+            .any(|name| name.split('.').next() == Some(variable))
+    };
     NamesRead {
-        host: names.contains("host"),
-        fleet: names.contains("fleet"),
-        instance: names.contains("instance"),
+        host: reads("host"),
+        fleet: match reads("fleet") {
+            // `fleet` without an attribute may be anything.
+            true if names.contains("fleet") || names.contains("fleet.endpoints") => {
+                FleetRead::Endpoints
+            }
+            true => FleetRead::Facts,
+            false => FleetRead::Nothing,
+        },
+        instance: reads("instance"),
     }
 }
 
@@ -107,7 +132,7 @@ impl Compiled {
         }
         let compiled = env.add_template_owned(name.clone(), text.to_owned());
         let uses = match env.get_template(&name) {
-            Ok(template) => uses(&template.undeclared_variables(false)),
+            Ok(template) => uses(&template.undeclared_variables(true)),
             Err(_) => NamesRead::all(),
         };
         Self {

@@ -29,15 +29,16 @@ fn what_a_text_looks_at_is_known_before_it_is_rendered() {
         b"{{ params.a }}".as_slice().into(),
     )]));
     let tree = node(
-        "a: \"{{ host.x }}\"\nb: \"{{ fleet.domain }}\"\nc: \"{{ params.x }} {{ instance }}\"\nd: {templateFile: files/x.j2}\ne: {templateFile: files/y.j2}\nf: {template: \"{{ host }}\"}\n",
+        "a: \"{{ host.x }}\"\nb: \"{{ fleet.domain }}\"\nc: \"{{ params.x }} {{ instance }}\"\nd: {templateFile: files/x.j2}\ne: {templateFile: files/y.j2}\nf: {template: \"{{ host }}\"}\ng: \"{{ fleet.endpoints(job='x') | length }}\"\nh: \"{% set all = fleet %}{{ all.endpoints() }}\"\n",
     );
     engine.learn(&tree);
     let uses = |key: &str| engine.uses(tree.get(key).unwrap());
-    assert!(uses("a").host && !uses("a").fleet);
-    assert!(uses("b").fleet && uses("b").is_shared());
+    assert!(uses("a").host && uses("a").fleet == FleetRead::Nothing);
+    assert!(uses("b").fleet == FleetRead::Facts && uses("b").is_shared());
     assert!(uses("c").instance && uses("c").is_shared());
     assert!(uses("d").is_shared());
     assert!(!uses("e").is_shared() && !uses("f").is_shared());
+    assert!(!uses("g").is_shared() && !uses("h").is_shared());
 }
 
 #[test]

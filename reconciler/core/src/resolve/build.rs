@@ -195,7 +195,7 @@ pub(super) fn pieces(
         // The result is shared, so it needs a record of its own. Objects with errors that it reads hold every
         // host that has the resource.
         let reads = Arc::new(BrokenReads::default());
-        let fleet = view(&manifests.facts, &reads);
+        let fleet = view(&manifests.facts, &reads, None);
         let nobody = super::nobody();
         let host_context = HostContext {
             host: &nobody,

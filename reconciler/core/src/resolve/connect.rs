@@ -3,7 +3,9 @@
 use plumb_document::{Diagnostic, closest};
 
 use crate::desired::Endpoint;
-use crate::manifest::{EndpointFact, Host, HostFacts, Manifests, Problems, SSH_PORT, code};
+use crate::manifest::{
+    Consumer, EndpointFact, Host, HostFacts, Manifests, Problems, SSH_PORT, code,
+};
 
 /// The user to connect as by default.
 const USER: &str = "root";
@@ -93,7 +95,9 @@ pub(super) fn routes(
                     problems.diagnostics.push(
                         match closest(wanted, names.iter().map(String::as_str)) {
                             Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                            None => diagnostic.hint("write INSTANCE.NAME, such as sshd.ssh"),
+                            None => diagnostic.hint(
+                                "write INSTANCE.NAME, such as sshd.ssh, or host.NAME for one of the Host object",
+                            ),
                         },
                     );
                 }
@@ -104,7 +108,8 @@ pub(super) fn routes(
                         .first()
                         .map_or(SSH_PORT, |port| port.first);
                     facts
-                        .addresses_of(endpoint, None)
+                        .addresses_for(endpoint, Consumer::Controller)
+                        .into_iter()
                         .for_each(|address| add(address, port));
                 }
             }

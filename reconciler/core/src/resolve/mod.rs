@@ -232,7 +232,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
         return Err(Problems::because(ObjectId::Host(name.clone())));
     };
     let reads = Arc::new(BrokenReads::default());
-    let fleet = view(&manifests.facts, &reads);
+    let fleet = view(&manifests.facts, &reads, Some(facts));
     let host_context = HostContext {
         host: &facts.value,
         fleet: &fleet,

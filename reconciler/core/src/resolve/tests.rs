@@ -5,6 +5,7 @@ mod firewall;
 mod holding;
 mod keeping;
 mod monitoring;
+mod networks;
 mod password;
 mod rendering;
 mod secrets;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{FirewallSpec, Masquerade, Opening, Ping, Policy, ReversePath, Subnet, Zone};
 use crate::canonical;
 use crate::digest::Digest;
-use crate::kind::{Port, Protocol};
+use crate::kind::Port;
 
 /// The family of the table.
 const FAMILY: &str = "inet";
@@ -260,16 +260,12 @@ impl Opening {
         let mut rules = Vec::new();
         for source in sources {
             for protocol in &self.protocol {
-                let protocol = match protocol {
-                    Protocol::Tcp => "tcp",
-                    Protocol::Udp => "udp",
-                };
                 let mut rule = Vec::new();
                 if !self.on.is_empty() {
                     rule.push(interfaces("iifname", &self.on));
                 }
                 rule.extend(source.clone());
-                rule.push(payload(protocol, "dport", merged(&self.ports)));
+                rule.push(payload(protocol.as_str(), "dport", merged(&self.ports)));
                 rule.push(accept());
                 rules.push(rule);
             }

@@ -1,12 +1,12 @@
 //! Checks across hosts for identities that two hosts claim, and reads the addresses of Alertmanagers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use plumb_api::{AlertmanagerUrl, HostName};
-use plumb_document::{Diagnostic, Span, closest};
+use plumb_document::{Diagnostic, Span};
 
-use super::{Facts, HostFacts, place};
+use super::endpoint::{Consumer, NoTarget, Target, target};
+use super::{Facts, place};
 use crate::manifest::{Manifests, code};
 
 /// Checks that each `uid` and each former name belongs to one host, and that no former name is still in use.
@@ -50,6 +50,11 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
             }
         }
     }
+    hold(facts, wrong);
+}
+
+/// Adds errors to hosts, whose facts become unknown.
+fn hold(facts: &mut Facts, wrong: Vec<(HostName, Diagnostic)>) {
     for (name, diagnostic) in wrong {
         let Some(known) = facts.hosts.get_mut(&name) else {
             continue;
@@ -62,6 +67,34 @@ pub(super) fn identities(manifests: &Manifests, facts: &mut Facts) {
             Err(problems) => problems.diagnostics.push(diagnostic),
         }
     }
+}
+
+/// Checks that no two endpoints of a host have the same port in the same network.
+pub(super) fn ports(facts: &mut Facts) {
+    let mut wrong: Vec<(HostName, Diagnostic)> = Vec::new();
+    for host in facts.hosts.values().flatten() {
+        for (at, endpoint) in host.endpoints.iter().enumerate() {
+            for first in &host.endpoints[..at] {
+                let Some((port, protocol)) = first.clash(endpoint) else {
+                    continue;
+                };
+                let diagnostic = Diagnostic::error(
+                    code::PORT,
+                    &endpoint.span,
+                    format!(
+                        "the endpoint `{}` has the {} port {port} of `{}`",
+                        endpoint.local_name(),
+                        protocol.as_str(),
+                        first.local_name()
+                    ),
+                )
+                .related(&first.span, "here")
+                .hint("choose another port, or offer them in different networks");
+                wrong.push((host.name.clone(), diagnostic));
+            }
+        }
+    }
+    hold(facts, wrong);
 }
 
 /// Adds the addresses of the Alertmanagers in fleet.yaml to the facts.
@@ -91,82 +124,13 @@ pub(super) fn alertmanagers(manifests: &Manifests, facts: &mut Facts) {
             }
         }
         if let Some(to) = &one.to {
-            match endpoint_address(facts, to) {
-                Ok(address) => {
-                    let url =
-                        address.map(|address| AlertmanagerUrl::new(format!("http://{address}")));
-                    facts.alertmanagers.extend(url);
-                }
-                Err(message) => {
-                    let near =
-                        closest(to, names(facts).iter().map(String::as_str)).map(str::to_owned);
-                    let diagnostic = Diagnostic::error(code::UNKNOWN_REFERENCE, &span, message);
-                    facts.diagnostics.push(match near {
-                        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-                        None => diagnostic.hint(
-                            "write HOST/INSTANCE.NAME, or HOST/NAME for one of the host itself",
-                        ),
-                    });
-                }
+            let url = |target: Target| AlertmanagerUrl::new(format!("http://{target}"));
+            match target(facts, to, Consumer::Controller).map(|target| target.map(url)) {
+                Ok(url) => facts.alertmanagers.extend(url),
+                Err(NoTarget { message, hint }) => facts
+                    .diagnostics
+                    .push(Diagnostic::error(code::UNKNOWN_REFERENCE, &span, message).hint(hint)),
             }
         }
     }
-}
-
-/// Returns the name by which manifests refer to an endpoint: `HOST/NAME` or `HOST/INSTANCE.NAME`.
-fn name_of(host: &HostFacts, endpoint: &super::EndpointFact) -> String {
-    if endpoint.instance.is_empty() {
-        format!("{}/{}", host.name, endpoint.name)
-    } else {
-        format!("{}/{}.{}", host.name, endpoint.instance, endpoint.name)
-    }
-}
-
-fn names(facts: &Facts) -> Vec<String> {
-    facts
-        .hosts
-        .values()
-        .flatten()
-        .flat_map(|host: &Arc<HostFacts>| {
-            host.endpoints
-                .iter()
-                .map(|endpoint| name_of(host, endpoint))
-        })
-        .collect()
-}
-
-/// Returns the address and port of the endpoint `to`; `None` if its host has errors, which are reported for
-/// that host.
-///
-/// # Errors
-/// Returns the reason if there is no such endpoint or it has no address.
-pub(crate) fn endpoint_address(facts: &Facts, to: &str) -> Result<Option<String>, String> {
-    let Some((host, _)) = to.split_once('/') else {
-        return Err(format!("`{to}` isn't an endpoint"));
-    };
-    let Some((_, known)) = facts.hosts.iter().find(|(name, _)| name.as_str() == host) else {
-        return Err(format!("unknown host `{host}`"));
-    };
-    let Ok(facts) = known else { return Ok(None) };
-    let Some(endpoint) = facts
-        .endpoints
-        .iter()
-        .find(|endpoint| name_of(facts, endpoint) == to)
-    else {
-        return Err(format!("`{host}` has no such endpoint"));
-    };
-    let port = endpoint
-        .spec
-        .ports
-        .first()
-        .ok_or_else(|| format!("the endpoint `{to}` has no port"))?;
-    let address = facts
-        .address_of(endpoint, None)
-        .ok_or_else(|| format!("`{host}` has no address in the networks of this endpoint"))?;
-    let address = if address.contains(':') {
-        format!("[{address}]")
-    } else {
-        address
-    };
-    Ok(Some(format!("{address}:{}", port.first)))
 }

@@ -347,7 +347,7 @@ fn includes_have_no_circles_and_lead_somewhere() {
 
 #[test]
 fn when_gates_resources_and_never_endpoints() {
-    let profile = "when: host.labels.role == 'cloud'\nendpoints: {api: {ports: [80]}}\nincludes: {q: {}}\nresources: {package: {git}}";
+    let profile = "when: host.labels.role == 'cloud'\nendpoints: {api: {ports: [80], on: \"*\"}}\nincludes: {q: {}}\nresources: {package: {git}}";
     let user = "resources: {file: {/x: {content: {template: \"{{ fleet.endpoints(name='api') | length }}\"}}}}";
     let resources = of(
         &format!("profiles: {{p: {{}}}}\n{user}"),

@@ -232,13 +232,15 @@ fn ways_to_connect_lead_somewhere() {
         }
     };
     assert_eq!(
-        connect("{user: deploy, endpoint: ssh}, {network: lan}, {address: a.example, port: 23}"),
+        connect(
+            "{user: deploy, endpoint: host.ssh}, {network: lan}, {address: a.example, port: 23}"
+        ),
         "deploy@10.88.128.88:2222 root@10.88.128.88:22 root@a.example:23"
     );
     for (text, says) in [
         (
-            "{endpoint: shs}",
-            "hosts/a.yaml:6:13: error[connect]: the host has no endpoint `shs`\n  hint: did you mean `ssh`?",
+            "{endpoint: host.shs}",
+            "hosts/a.yaml:6:13: error[connect]: the host has no endpoint `host.shs`\n  hint: did you mean `host.ssh`?",
         ),
         ("{network: wan}", "the host isn't in the network `wan`"),
         (
@@ -246,7 +248,7 @@ fn ways_to_connect_lead_somewhere() {
             "an entry of `connect` must have exactly one of `address`, `network` and `endpoint`",
         ),
         (
-            "{endpoint: ssh, port: 1}",
+            "{endpoint: host.ssh, port: 1}",
             "`port` can't be set beside `endpoint`, which has a port",
         ),
         (
@@ -266,19 +268,19 @@ fn alertmanagers_are_endpoints_or_addresses() {
     };
     let host = (
         "hosts/a.yaml",
-        "kind: Host\nmetadata: {name: a}\nspec: {networks: {lan: {id: 3}}, endpoints: {api: {ports: [9093]}}}\n",
+        "kind: Host\nmetadata: {name: a}\nspec: {networks: {lan: {id: 3}}, endpoints: {api: {ports: [9093], on: [lan]}}}\n",
     );
-    let text = fleet("{to: a/api}, {url: \"http://192.0.2.1:9093/\"}");
+    let text = fleet("{to: a/host.api}, {url: \"http://192.0.2.1:9093/\"}");
     assert_eq!(
         resolved(&[host, LAN, ("fleet.yaml", &text)]).alertmanagers,
         ["http://10.88.128.3:9093", "http://192.0.2.1:9093"].map(plumb_api::AlertmanagerUrl::new)
     );
     for (entry, says) in [
         (
-            "{to: a/apj}",
-            "fleet.yaml:3:24: error[unknown-reference]: `a` has no such endpoint\n  hint: did you mean `a/api`?",
+            "{to: a/host.apj}",
+            "fleet.yaml:3:24: error[unknown-reference]: `a` has no such endpoint\n  hint: did you mean `a/host.api`?",
         ),
-        ("{to: b/api}", "unknown host `b`"),
+        ("{to: b/host.api}", "unknown host `b`"),
         (
             "{}",
             "an Alertmanager must have exactly one of `to` and `url`",

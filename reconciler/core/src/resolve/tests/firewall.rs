@@ -15,7 +15,7 @@ const KEY: &str =
 /// The file of a host in the network `lan`, with a way to connect to it.
 fn text(member: &str, connect: &str, firewall: &str) -> String {
     format!(
-        "kind: Host\nmetadata: {{name: a}}\nspec:\n  hostKeys: [\"{KEY}\"]\n  networks: {{lan: {member}}}\n  connect: [{connect}]\n  endpoints: {{ssh: {{ports: [1108]}}}}\n  resources: {{firewall: {{main: {firewall}}}}}\n"
+        "kind: Host\nmetadata: {{name: a}}\nspec:\n  hostKeys: [\"{KEY}\"]\n  networks: {{lan: {member}}}\n  connect: [{connect}]\n  endpoints: {{ssh: {{ports: [1108], on: [lan]}}}}\n  resources: {{firewall: {{main: {firewall}}}}}\n"
     )
 }
 
@@ -77,7 +77,7 @@ fn firewall_that_locks_plumb_out_is_an_error() {
     for (connect, firewall) in [
         ("{network: lan, port: 2222}", "{open: [{ports: [22]}]}"),
         ("{network: lan}", "{open: [{ports: [22], protocol: [udp]}]}"),
-        ("{endpoint: ssh}", "{open: [{ports: [22]}]}"),
+        ("{endpoint: host.ssh}", "{open: [{ports: [22]}]}"),
     ] {
         let told = wrong(member, connect, firewall);
         assert!(
@@ -92,7 +92,7 @@ fn firewall_that_locks_plumb_out_is_an_error() {
             "{network: lan, port: 2222}",
             "{open: [{ports: [\"2000-3000\"]}]}",
         ),
-        ("{endpoint: ssh}", "{open: [{ports: [1108]}]}"),
+        ("{endpoint: host.ssh}", "{open: [{ports: [1108]}]}"),
         (
             "{network: lan, port: 2222}, {network: lan}",
             "{open: [{ports: [22]}]}",

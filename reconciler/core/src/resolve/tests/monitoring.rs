@@ -53,7 +53,7 @@ fn exporter_listens_in_its_network() {
 #[test]
 fn prometheus_scrapes_what_the_fleet_offers() {
     let resources = mon(
-        "prometheus: {main: {retention: 30d, rules: [files/rules.yml], alertmanagers: [mon/api]}}",
+        "prometheus: {main: {retention: 30d, rules: [files/rules.yml], alertmanagers: [mon/host.api]}}",
     );
     assert_eq!(
         resources["file"]["/etc/prometheus/prometheus.yml"]["content"],
@@ -75,7 +75,8 @@ fn prometheus_scrapes_what_the_fleet_offers() {
         ])
     );
     assert!(
-        wrong("prometheus: {main: {alertmanagers: [mon/web]}}").contains("has no such endpoint")
+        wrong("prometheus: {main: {alertmanagers: [mon/host.web]}}")
+            .contains("has no such endpoint")
     );
 }
 
@@ -93,11 +94,12 @@ fn alertmanager_checks_its_configuration() {
 
 #[test]
 fn grafana_gets_its_sources_and_every_dashboard() {
-    let resources =
-        mon("grafana: {main: {datasources: [mon/api], dashboards: [files/dashboards/*.json]}}");
+    let resources = mon(
+        "grafana: {main: {datasources: [mon/host.api], dashboards: [files/dashboards/*.json]}}",
+    );
     assert_eq!(
         resources["file"]["/etc/grafana/provisioning/datasources/plumb.yaml"]["content"],
-        "# Written by plumb.\napiVersion: 1\ndatasources:\n  - {name: \"mon/api\", type: prometheus, access: proxy, url: \"http://192.0.2.8:9093\", isDefault: true}\n"
+        "# Written by plumb.\napiVersion: 1\ndatasources:\n  - {name: \"mon/host.api\", type: prometheus, access: proxy, url: \"http://192.0.2.8:9093\", isDefault: true}\n"
     );
     for name in ["a", "b"] {
         let place = format!("/etc/grafana/dashboards/{name}.json");

@@ -304,7 +304,7 @@ fn sshd_may_not_refuse_root_that_plumb_connects_as() {
 fn known_hosts_has_every_pinned_key_under_each_name() {
     let reader =
         "resources: {knownHosts: {fleet: {extra: [\"git.example ssh-ed25519 AAAAC3git\"]}}}";
-    let other = "hostname: BOX\nhostKeys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5b root@b\"]\nnetworks: {lan: {id: 6}}\nendpoints: {ssh: {ports: [1108]}}";
+    let other = "hostname: BOX\nhostKeys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5b root@b\"]\nnetworks: {lan: {id: 6}}\nendpoints: {ssh: {ports: [1108], on: [lan]}}";
     let files = [
         ("hosts/a.yaml".to_owned(), object("Host", "a", reader)),
         ("hosts/b.yaml".to_owned(), object("Host", "b", other)),
