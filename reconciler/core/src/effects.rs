@@ -258,8 +258,7 @@ fn add_marks(network: &HostNetwork, marks: &mut BTreeSet<String>) {
         &network.mac,
         &network.public_key,
     ];
-    marks.extend(own.into_iter().flatten().cloned());
-    for alias in network.aliases.values() {
-        add_marks(alias, marks);
-    }
+    let aliases = network.aliases.values();
+    let others = aliases.flat_map(|alias| [&alias.ipv4, &alias.ipv6, &alias.mac]);
+    marks.extend(own.into_iter().chain(others).flatten().cloned());
 }

@@ -13,8 +13,8 @@ fn fleet() -> (Environment, String) {
         .exits(0);
     env.edit(
         "fleet/trust/policy.yaml",
-        "  rules:\n",
-        "  rules:\n    - {hosts: role=terminal, need: [{from: ops, count: 2}]}\n",
+        "    - {paths: [fleet.yaml]",
+        "    - {hosts: role=terminal, need: [{from: ops, count: 2}]}\n    - {paths: [fleet.yaml]",
     );
     let first = env.commit("A fleet", &["-S"]);
     env.git("fleet", &["config", "plumb.introduction", &first]);
