@@ -8,6 +8,7 @@
 //! - [`mod@resolve`] — computes each host's desired state, or reports that it can't be computed.
 //! - `expand` — expands composite resources into primitive ones, a file per type.
 //! - [`desired`] — the desired state of each host in a revision.
+//! - [`effects`] — finds the hosts that a change affects.
 //! - [`mod@explain`] — finds the origin of every value.
 //! - [`fleet`] — the controller's main loop as a state machine.
 //! - [`status`] — conditions and targets of hosts.
@@ -19,6 +20,7 @@
 //! - [`rollout`] — decides which hosts get a new target, and when.
 //! - [`alerting`] — decides which alerts fire, and stores since when.
 //! - [`secret`] — the readers and envelopes of secrets, for the commands that encrypt them.
+//! - [`shown`] — specs as people and programs see them.
 //! - [`ports`] — the interfaces of the main loop to the outside.
 
 pub mod alert;
@@ -26,6 +28,7 @@ pub mod alerting;
 mod compose;
 mod denial;
 pub mod desired;
+pub mod effects;
 mod expand;
 pub mod explain;
 pub mod fleet;
@@ -39,5 +42,6 @@ mod render;
 pub mod resolve;
 pub mod rollout;
 pub mod secret;
+pub mod shown;
 pub mod status;
 pub mod view;

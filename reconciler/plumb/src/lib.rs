@@ -13,6 +13,7 @@ mod demo;
 mod embedded;
 mod git;
 pub mod http;
+mod last_change;
 mod logging;
 pub mod output;
 mod palette;

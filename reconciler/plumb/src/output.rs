@@ -25,6 +25,8 @@ pub enum Format {
     Json,
     /// The same as JSON, in YAML.
     Yaml,
+    /// A folder per host; only for `plumb render`.
+    Dir,
 }
 
 /// True if a character is invisible, except for newlines.
@@ -113,6 +115,7 @@ impl Shell {
                 escaped(&text).into_owned()
             }
             Format::Yaml => to_yaml(data)?,
+            Format::Dir => return Err(Failure::new("`-o dir` is for `plumb render`")),
         };
         self.print(&text)
     }
