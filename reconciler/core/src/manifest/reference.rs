@@ -44,7 +44,7 @@ pub(crate) fn invalid_name(span: &Span, error: &InvalidName) -> Diagnostic {
     };
     match closest(&unknown.word, unknown.known.iter().copied()) {
         Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
-        None => diagnostic.hint("run `plumb explain unknown-type` for the list of types"),
+        None => diagnostic.hint("docs/reference/resources.md lists the types"),
     }
 }
 
