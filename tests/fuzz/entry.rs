@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use plumb_core::desired::HostResult;
-use plumb_core::manifest::selector::Selector;
+use plumb_api::selector::Selector;
 use plumb_core::manifest::{Sources, load};
 use plumb_core::resolve::resolve;
 use plumb_trust::object::{Commit, Tag, Tree};

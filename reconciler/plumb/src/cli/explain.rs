@@ -1,6 +1,6 @@
 mod conditions;
-mod text;
 mod page;
+mod text;
 
 use std::fmt::Write as _;
 
