@@ -52,16 +52,11 @@ impl Affected {
             .filter(selected)
             .map(|host| &*host.name)
             .collect();
-        let named = names
-            .iter()
-            .take(NAMED)
-            .copied()
-            .collect::<Vec<_>>()
-            .join(", ");
-        match (names.len(), names.len().saturating_sub(NAMED)) {
-            (0, _) => None,
-            (_, 0) => Some(named),
-            (_, more) => Some(format!("{named} and {more} more")),
+        let shown = names.get(..NAMED).unwrap_or(&names).join(", ");
+        match names.len() {
+            0 => None,
+            count if count <= NAMED => Some(shown),
+            count => Some(format!("{shown} and {} more", count - NAMED)),
         }
     }
 }

@@ -9,7 +9,7 @@ fn fleet() -> (Environment, String) {
     env.key("bob");
     env.be("alice");
     let keys = ["--ssh-key", "alice=alice.pub", "--ssh-key", "bob=bob.pub"];
-    env.plumb(".", &[&["init", "fleet"][..], &keys].concat())
+    env.plumb(".", &[&["init", "--minimal", "fleet"][..], &keys].concat())
         .exits(0);
     env.edit(
         "fleet/trust/policy.yaml",
