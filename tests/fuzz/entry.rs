@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
+use plumb_api::selector::Selector;
 use plumb_core::desired::HostResult;
-use plumb_core::manifest::selector::Selector;
 use plumb_core::manifest::{Sources, load};
 use plumb_core::resolve::resolve;
 use plumb_trust::object::{Commit, Tag, Tree};

@@ -9,6 +9,7 @@
 //! - `expand` — expands composite resources into primitive ones, a file per type.
 //! - `check` — finds mistakes that no single resource shows, a file per check.
 //! - [`desired`] — the desired state of each host in a revision.
+//! - [`effects`] — finds the hosts that a change affects.
 //! - [`mod@explain`] — finds the origin of every value.
 //! - [`fleet`] — the controller's main loop as a state machine.
 //! - [`status`] — conditions and targets of hosts.
@@ -20,6 +21,7 @@
 //! - [`rollout`] — decides which hosts get a new target, and when.
 //! - [`alerting`] — decides which alerts fire, and stores since when.
 //! - [`secret`] — the readers and envelopes of secrets, for the commands that encrypt them.
+//! - [`shown`] — specs as people and programs see them.
 //! - [`ports`] — the interfaces of the main loop to the outside.
 
 pub mod alert;
@@ -28,6 +30,7 @@ mod check;
 mod compose;
 mod denial;
 pub mod desired;
+pub mod effects;
 mod expand;
 pub mod explain;
 pub mod fleet;
@@ -41,5 +44,6 @@ mod render;
 pub mod resolve;
 pub mod rollout;
 pub mod secret;
+pub mod shown;
 pub mod status;
 pub mod view;

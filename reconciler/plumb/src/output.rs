@@ -25,6 +25,8 @@ pub enum Format {
     Json,
     /// The same as JSON, in YAML.
     Yaml,
+    /// A folder per host; only for `plumb render`.
+    Dir,
     /// `plumb check` alone: SARIF 2.1.0.
     #[value(hide = true)]
     Sarif,
@@ -114,6 +116,7 @@ impl Shell {
             Format::Table | Format::Wide => self.out.sanitized(&table(self.out)).into_owned(),
             Format::Json => return self.emit_json(data),
             Format::Yaml => to_yaml(data)?,
+            Format::Dir => return Err(Failure::new("`-o dir` is for `plumb render`")),
             Format::Sarif | Format::Github => {
                 return Err(Failure::new("this command doesn't have this format")
                     .hint("use `-o json`; only `plumb check` has `sarif` and `github`")

@@ -16,5 +16,6 @@ mod manifests;
 mod redirects;
 mod secret_commands;
 mod secrets;
+mod showing;
 mod snapshot;
 mod trust;

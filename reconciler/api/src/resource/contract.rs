@@ -39,6 +39,9 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// that the text is in no plan, log, ledger or store.
     const CONFIDENTIAL: &'static [&'static str] = &[];
 
+    /// Fields whose value is encrypted. Nothing that people or programs see has such a value.
+    const ENCRYPTED: &'static [&'static str] = &[];
+
     /// True if the host puts secrets in place of the placeholders in `content`. The spec then has the secrets
     /// in its field `secrets`.
     const FILLS_SECRETS: bool = false;

@@ -83,6 +83,11 @@ macro_rules! resources {
                 match self { $(Kind::$variant => <$spec as Resource>::CONFIDENTIAL,)* }
             }
 
+            /// Returns the fields whose value is encrypted.
+            pub fn encrypted(self) -> &'static [&'static str] {
+                match self { $(Kind::$variant => <$spec as Resource>::ENCRYPTED,)* }
+            }
+
             /// Checks the text of a confidential field.
             ///
             /// # Errors

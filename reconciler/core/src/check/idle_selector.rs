@@ -6,8 +6,8 @@ use std::sync::Arc;
 use plumb_api::kind::HostState;
 use plumb_document::{Diagnostic, Span};
 
-use crate::manifest::selector::Selector;
 use crate::manifest::{Manifests, code};
+use plumb_api::selector::Selector;
 
 /// Returns a warning for each Secret, and for each text in a template, whose selector matches no host. A host
 /// that can't be read may be meant, so there is no warning while one has errors.

@@ -16,7 +16,6 @@ mod object;
 mod profile;
 mod reference;
 mod secret;
-pub mod selector;
 mod too_large;
 mod unsupported;
 

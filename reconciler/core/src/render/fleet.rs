@@ -6,10 +6,10 @@ use std::sync::Arc;
 use minijinja::value::{Kwargs, Object, from_args};
 use minijinja::{Error, ErrorKind, State, Value as Jinja};
 use plumb_api::kind::HostState;
+use plumb_api::selector::Selector;
 use serde::Serialize;
 
 use super::BrokenReads;
-use crate::manifest::selector::Selector;
 use crate::manifest::{Consumer, EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
 
 /// The arguments of `fleet.endpoints`.

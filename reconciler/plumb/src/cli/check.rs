@@ -40,7 +40,7 @@ impl Check {
         match shell.format {
             Format::Sarif => shell.emit_json(&sarif::Log::of(all))?,
             Format::Github => shell.print(&github::render(all))?,
-            Format::Table | Format::Wide | Format::Json | Format::Yaml => {
+            Format::Table | Format::Wide | Format::Json | Format::Yaml | Format::Dir => {
                 Self::report(&workspace, shell)?;
             }
         }
