@@ -1,12 +1,13 @@
 //! Pure logic: manifests, resolve, plan, rollout, alerting rules, and the ports.
 //!
 //! This crate does no I/O and reads neither the clock nor the environment: the time is an argument (floor 1 in
-//! `ARCHITECTURE.md`). Only `expand` names resource types. The types themselves, in `plumb-api`, define how
+//! `ARCHITECTURE.md`). Only `expand` and `check` name resource types. The types themselves, in `plumb-api`, define how
 //! they differ from each other.
 //!
 //! - [`manifest`] — reads a repository's files into objects and reports the position of each error.
 //! - [`mod@resolve`] — computes each host's desired state, or reports that it can't be computed.
 //! - `expand` — expands composite resources into primitive ones, a file per type.
+//! - `check` — finds mistakes that no single resource shows, a file per check.
 //! - [`desired`] — the desired state of each host in a revision.
 //! - [`effects`] — finds the hosts that a change affects.
 //! - [`mod@explain`] — finds the origin of every value.
@@ -25,6 +26,7 @@
 
 pub mod alert;
 pub mod alerting;
+mod check;
 mod compose;
 mod denial;
 pub mod desired;

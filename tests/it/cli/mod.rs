@@ -1,8 +1,11 @@
 //! The real binary in temporary directories: cleared environment, a home of its own, git without the
 //! machine's or the user's configuration.
 
+mod bad_manifests;
 mod controller;
 mod demo;
+mod diagnostics;
+mod documented_codes;
 mod enroll;
 mod environment;
 mod errors;

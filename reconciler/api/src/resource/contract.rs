@@ -23,6 +23,9 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// fields must be equal.
     const SETS: &'static [&'static str] = &["after"];
 
+    /// The field that a value in place of a resource's fields probably means; for hints only.
+    const VALUE_FIELD: Option<&'static str> = None;
+
     /// Fields whose items are addresses of other resources.
     const REFERENCES: &'static [&'static str] = &["after"];
 

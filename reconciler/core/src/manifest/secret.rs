@@ -27,7 +27,7 @@ pub(crate) struct Secret {
     /// The resources that each selected host gets.
     pub(crate) fragment: Arc<Fragment>,
     /// The spec as a tree, which has the position of each value.
-    node: Node,
+    pub(crate) node: Node,
 }
 
 /// A Secret or its errors, and the hosts that it concerns.

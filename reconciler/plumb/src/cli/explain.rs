@@ -1,4 +1,5 @@
 mod conditions;
+mod page;
 mod text;
 
 use std::fmt::Write as _;
@@ -27,7 +28,7 @@ use crate::workspace::Workspace;
 /// that last touched the line, the places that it overrides, and the files and parameters that it was
 /// rendered with. For profile:KEY, shows the parameters in the same way.
 /// For a code of `check` or `verify`, or the reason of a condition or an event, says what it means and
-/// what to do. For a commit, shows what it needs, what it has, who could give the rest, and a hint. A
+/// what to do, with an example for a code of `check`. For a commit, shows what it needs, what it has, who could give the rest, and a hint. A
 /// commit that the server has is judged as of its own time.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -49,6 +50,9 @@ pub(super) struct Explain {
 struct CodeMeaning<'a> {
     code: &'a str,
     explanation: &'a str,
+    /// An example and what to do, as Markdown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<&'static str>,
 }
 
 impl Explain {
@@ -58,11 +62,11 @@ impl Explain {
         }
         if let Some(meaning) = meaning(&self.what) {
             shell.emit(&meaning, |palette| {
-                format!(
-                    "{}\n{}\n",
-                    palette.paint(Paint::Bold, meaning.code),
-                    meaning.explanation
-                )
+                let text = match meaning.page {
+                    Some(page) => page::render(page, palette),
+                    None => format!("{}\n", meaning.explanation),
+                };
+                format!("{}\n{text}", palette.paint(Paint::Bold, meaning.code))
             })?;
             return Ok(Exit::OK);
         }
@@ -296,7 +300,11 @@ fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 fn meaning(text: &str) -> Option<CodeMeaning<'_>> {
     let (code, explanation) = codes().find(|(code, _)| *code == text)?;
-    Some(CodeMeaning { code, explanation })
+    Some(CodeMeaning {
+        code,
+        explanation,
+        page: page::of(code),
+    })
 }
 
 #[cfg(test)]
@@ -311,6 +319,15 @@ mod tests {
                 docs.contains(&format!("`{code}`")),
                 "{code} isn't in docs/codes.md: {explanation}"
             );
+        }
+        let diagnostics = [
+            plumb_document::CODES,
+            plumb_core::manifest::code::ALL,
+            plumb_trust::policy::codes::ALL,
+        ];
+        for code in diagnostics.into_iter().flatten() {
+            let page = page::of(code.as_str());
+            assert!(page.is_some(), "{code} has no page in docs/codes.md");
         }
         let commits = ReasonCode::ALL
             .iter()

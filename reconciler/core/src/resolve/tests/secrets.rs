@@ -52,7 +52,7 @@ fn selected_hosts_get_the_value_and_the_drop_in() {
         "Host",
         "a",
         &format!(
-            "ageKey: {KEY}\nresources: {{service: {{app: {{restartOn: [\"secret:app/token\"]}}}}}}"
+            "ageKey: {KEY}\nresources: {{service: {{app: {{restartOn: [\"secret:app/token\"]}}}}, user: {{app: {{}}}}}}"
         ),
     );
     let readers = format!("hosts: {{a: {KEY}}}, operators: {{\"on\": {KEY}}}");
