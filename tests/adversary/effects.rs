@@ -108,7 +108,7 @@ impl Fleet {
         (folder, counted)
     }
 
-    fn inputs<'a>(&'a self, head: Oid) -> Inputs<'a> {
+    fn inputs(&self, head: Oid) -> Inputs<'_> {
         let inputs = Inputs::new(self.world.root, head, moment(self.world.now));
         inputs
             .tags(&self.world.tags)

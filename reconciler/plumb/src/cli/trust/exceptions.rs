@@ -50,13 +50,9 @@ pub(super) fn freezes(policy: &Policy, at: Timestamp) -> impl Iterator<Item = &F
 
 /// Describes when a freeze is in force, and what it covers.
 pub(super) fn describe_freeze(freeze: &Freeze, at: Timestamp) -> String {
-    let covers = match &freeze.hosts {
-        Some(hosts) => format!("hosts {hosts}"),
-        None => {
-            let paths: Vec<_> = freeze.paths.iter().map(Pattern::as_str).collect();
-            paths.join(", ")
-        }
-    };
+    let paths: Vec<_> = freeze.paths.iter().map(Pattern::as_str).collect();
+    let hosts = freeze.hosts.as_ref().map(|hosts| format!("hosts {hosts}"));
+    let covers = hosts.unwrap_or_else(|| paths.join(", "));
     let when = if freeze.from <= at {
         format!("in force until {}", freeze.to)
     } else {
