@@ -55,3 +55,13 @@ fn values_of_all_types_become_trees() {
     );
     assert!(to_node(&Jinja::UNDEFINED, &span).is_err());
 }
+
+#[test]
+fn suggested_filters_are_filters() {
+    let env = environment();
+    for name in error::FILTERS {
+        let is_one = env.compile_expression("name is filter").unwrap();
+        let is_one = is_one.eval(Jinja::from_pairs([("name", name)])).unwrap();
+        assert!(is_one.is_true(), "{name}");
+    }
+}
