@@ -22,10 +22,10 @@ pub struct NetworkSpec {
     pub gateway: Option<String>,
     /// The star of a network of the type `wireguard`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wireguard: Option<WireguardSpec>,
+    pub wireguard: Option<WireguardNetwork>,
     /// The leases of a `lan`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dhcp: Option<DhcpSpec>,
+    pub dhcp: Option<NetworkDhcp>,
     /// Members that have no Host object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<String, NetworkMember>,
@@ -58,7 +58,7 @@ impl NetworkType {
 /// A `WireGuard` network in the form of a star: every spoke talks to the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct WireguardSpec {
+pub struct WireguardNetwork {
     /// The host or member that every other one connects to. It may belong to another fleet.
     pub hub: String,
     /// The interface's name on hosts; the network's name when left out.
@@ -84,7 +84,7 @@ fn wireguard_port() -> u16 {
 /// The leases of a DHCP server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DhcpSpec {
+pub struct NetworkDhcp {
     /// The host that serves leases.
     pub server: String,
     /// The first and the last id of the addresses that are leased to anyone.

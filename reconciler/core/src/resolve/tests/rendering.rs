@@ -239,7 +239,7 @@ fn values_that_look_otherwise_need_quotes() {
             "`service:nginx`: a masked unit can neither run nor be enabled",
         ),
         (
-            "resources: {interface: {x: {}}}",
+            "resources: {reverseProxy: {x: {}}}",
             "error[unsupported-field]: the resource type `interface` isn't supported by this version of Plumb",
         ),
         (
