@@ -4,6 +4,7 @@ import base64
 import subprocess
 
 import pytest
+import yaml
 from waiting import until
 
 # Tables as Docker and Tailscale have them.
@@ -18,6 +19,7 @@ END
 """
 WG = {"type": "wireguard", "subnets": ["10.88.127.0/24", "fd00:88:127::/64"]}
 INTERFACE = "/etc/systemd/network/50-plumb-eth0.network"
+OWN = "/etc/systemd/network/90-own.network"
 
 
 def key() -> tuple[str, str]:
@@ -79,7 +81,7 @@ def pings(host, to: int) -> bool:
 
 def test_hub_and_spokes_reach_each_other_after_one_push(fleet, on, star):
     names = list(star)
-    hub, last = names[0], names[-1]
+    hub = names[0]
     tables = {name: on(name).check_output("nft list table ip docker-like; nft list table ip tailscale-like") for name in names}
     join(fleet, star, names)
     fleet.deploy("A star", seconds=180)
@@ -95,17 +97,23 @@ def test_hub_and_spokes_reach_each_other_after_one_push(fleet, on, star):
     for name in names:
         assert on(name).check_output("nft list table ip docker-like; nft list table ip tailscale-like") == tables[name]
 
-    # One spoke less is one peer less for the hub alone, which interrupts nobody.
-    if len(names) > 2:
-        started = {name: on(name).check_output("systemctl show -P ActiveEnterTimestampMonotonic wg-quick@wg0") for name in names}
-        fleet.host(last)
-        plan = fleet.plan(*names)["hosts"]
-        assert [name for name in names if plan[name]["changes"]] == [hub, last], plan
-        fleet.deploy("One spoke less", seconds=120)
-        for name in names[:-1]:
-            assert on(name).check_output("systemctl show -P ActiveEnterTimestampMonotonic wg-quick@wg0") == started[name]
-        assert star[last] not in on(hub).check_output("wg show wg0 peers")
-        assert on(last).run("ip link show wg0").rc != 0
+    # One more spoke is one more peer for the hub alone, and interrupts nobody.
+    started = {name: on(name).check_output("systemctl show -P ActiveEnterTimestampMonotonic wg-quick@wg0") for name in names}
+    _, phone = key()
+    network = yaml.safe_load((fleet.tree / "networks/wg.yaml").read_text())
+    network["spec"]["members"] = {"phone": {"id": 210, "publicKey": phone}}
+    fleet.write("networks/wg.yaml", network)
+    plan = fleet.plan(*names)["hosts"]
+    assert [name for name in names if plan[name]["changes"]] == [hub], plan
+    fleet.deploy("One more spoke", seconds=120)
+    assert f"{phone}\t10.88.127.210/32 fd00:88:127::210/128" in on(hub).check_output("wg show wg0 allowed-ips")
+    network["spec"]["members"]["phone"]["routes"] = ["10.89.0.0/16"]
+    fleet.write("networks/wg.yaml", network)
+    fleet.deploy("A route through it", seconds=120)
+    for name in names:
+        assert "10.89.0.0/16" in on(name).check_output("ip route show dev wg0")
+        assert on(name).check_output("systemctl show -P ActiveEnterTimestampMonotonic wg-quick@wg0") == started[name]
+    assert pings(on(names[-1]), 1)
 
     for name in names:
         fleet.host(name)
@@ -119,35 +127,57 @@ def test_hub_and_spokes_reach_each_other_after_one_push(fleet, on, star):
         assert host.check_output("cat /etc/wireguard/wg0.key") != "" and host.run("nft list table inet plumb").rc != 0
 
 
-def test_interface_with_the_wrong_address_puts_itself_back(fleet, on):
-    names = [fleet.names[0], fleet.names[-1]]
+@pytest.fixture
+def configured(fleet, on):
+    """A host of Debian 13 whose address is networkd's, as an administrator has it. The container's kernel refuses Debian 12's."""
+    name = fleet.names[-1]
+    host = on(name)
+    host.check_output(f"mkdir -p /etc/systemd/network && printf '[Match]\\nName=eth0\\n[Network]\\nAddress={address(fleet, name)}/16\\n' >{OWN}")
+    host.check_output("systemctl enable --now systemd-networkd")
+    yield name
+    host.run(f"rm {OWN}; systemctl disable --now systemd-networkd systemd-networkd.socket; ip address replace {address(fleet, name)}/16 dev eth0")
+
+
+def test_interface_with_the_wrong_address_puts_itself_back(fleet, on, configured):
+    name = configured
+    host = on(name)
     fleet.write("fleet.yaml", {"kind": "Fleet", "metadata": {"name": "e2e"}, "spec": {
         "domain": "rig.example", "hostDefaults": {"profiles": {"base": {}}}, "deadMan": {"confirm": "10s"},
-        "rollout": {"halt": {"failures": 9}},
     }})  # fmt: skip
     rig_network(fleet)
-    for name in names:
-        fleet.host(name, networks={"rig": member(fleet, name, assign="static")})
-    fleet.deploy("Static addresses", seconds=180)
-    for name in names:
-        assert f"Address={address(fleet, name)}/16" in on(name).check_output(f"cat {INTERFACE}")
-        assert "configured" in on(name).check_output("networkctl list eth0 --no-legend")
-    plan = fleet.plan(*names)["hosts"]
-    assert all(not plan[name]["changes"] for name in names), plan
+    fleet.host(name, networks={"rig": member(fleet, name, assign="static")})
+    fleet.deploy("A static address", seconds=120)
+    right = host.check_output(f"cat {INTERFACE}")
+    assert f"Address={address(fleet, name)}/16" in right
+    assert INTERFACE in host.check_output("networkctl status eth0")
+    assert not fleet.plan(name)["hosts"][name]["changes"]
 
-    right = {name: on(name).check_output(f"cat {INTERFACE}") for name in names}
-    for at, name in enumerate(names, 1):
-        wrong = ".".join([*address(fleet, name).split(".")[:2], "250", str(at)])
-        fleet.host(name, networks={"rig": {**member(fleet, name, assign="static"), "address": wrong}})
-    fleet.commit("Wrong addresses")
+    wrong = ".".join([*address(fleet, name).split(".")[:2], "250.1"])
+    fleet.host(name, networks={"rig": {**member(fleet, name, assign="static"), "address": wrong}})
+    fleet.commit("A wrong address")
     assert fleet.push().returncode == 0
-    view = lambda name: fleet.controller.host(name)
-    for name in names:
-        until(lambda: view(name).reason("Ready") == "Reverted", f"{name} put its address back", 120, fleet.controller.state)
-        assert on(name).check_output(f"cat {INTERFACE}") == right[name]
+    view = lambda: fleet.controller.host(name)
+    until(lambda: view().reason("Ready") == "Reverted", "the host put its address back", 120, fleet.controller.state)
+    assert host.check_output(f"cat {INTERFACE}") == right
+    assert address(fleet, name) in host.check_output("ip -4 address show dev eth0")
 
-    for name in names:
-        fleet.host(name)
+    fleet.host(name)
     fleet.deploy("No interface any more", seconds=120)
-    for name in names:
-        assert not on(name).file(INTERFACE).exists
+    assert not host.file(INTERFACE).exists
+    assert OWN in host.check_output("networkctl status eth0")
+
+
+def test_interface_of_another_program_is_refused_by_name(fleet, on):
+    name = fleet.names[-1]
+    host = on(name)
+    host.check_output("mkdir -p /etc/network/interfaces.d && echo 'iface eth0 inet manual' >/etc/network/interfaces.d/e2e")
+    try:
+        rig_network(fleet)
+        fleet.host(name, networks={"rig": member(fleet, name, assign="static")})
+        fleet.commit("A static address")
+        assert fleet.push().returncode == 0
+        told = lambda: "eth0 is configured by ifupdown" in fleet.controller.run("describe", "host", name).stdout
+        until(told, "the other program is named", 60, fleet.controller.state)
+        assert not host.file(INTERFACE).exists
+    finally:
+        host.check_output("rm /etc/network/interfaces.d/e2e")

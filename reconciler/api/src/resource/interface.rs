@@ -15,7 +15,8 @@ use crate::address::AnyAddress;
 /// It expands to `/etc/systemd/network/50-plumb-IFACE.network` and the service `systemd-networkd`, which reads it
 /// again without a restart. The network's `gateway` becomes the default route, and routes of members lead through
 /// their addresses. If ifupdown, `NetworkManager` or netplan already configures the interface, the change is
-/// refused with its name. All of it is changed under the dead-man timer.
+/// refused with its name. All of it is changed under the dead-man timer. So if it leaves git while nothing else on
+/// the host gives the interface an address, the host puts it back.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -33,11 +33,12 @@ values() {
 }
 addresses=$(values Address)
 routes=$(values AllowedIPs)
-for address in $addresses; do
-    ip address replace "$address" dev "$interface"
-done
+# An address that goes takes those along that came after it in its subnet.
 ip -o address show dev "$interface" scope global | awk '{print $4}' | while read -r address; do
     echo "$addresses" | grep -qxF "$address" || ip address delete "$address" dev "$interface"
+done
+for address in $addresses; do
+    ip address replace "$address" dev "$interface"
 done
 for route in $routes; do
     case $route in
