@@ -11,9 +11,14 @@ FILE = "/run/plumb/secrets/app-token"
 UNIT = """[Service]
 ExecStart=/bin/sh -c 'echo start >>/run/e2e-secret-starts; sha256sum <"$CREDENTIALS_DIRECTORY/token" >/run/e2e-secret-sum; exec sleep infinity'
 """
+HASH = "$y$j9T$6w9iFJbqVXXZ5sGyyfpdd.$FrVDH9SMPwCjRbCwrVE5nyv1nGzs.pMOUCEaOKBs7F2"
 RESOURCES = {
     "file": {"/etc/e2e-app.conf": {"content": {"template": "token={{ secret('app/token') }}\n"}, "group": "e2e-app", "mode": "0640"}},
-    "user": {"e2e-app": {"system": True}},
+    "user": {"e2e-app": {"system": True}, "e2e-john": {"password": {"secret": "app/hash"}}},
+    "timer": {"e2e-credential": {
+        "run": ["/bin/sh", "-c", "sha256sum <$CREDENTIALS_DIRECTORY/key >/run/e2e-credential-sum"],
+        "schedule": {"calendar": "2099-01-01"}, "credentials": {"key": "secret:app/token"},
+    }},
     "unit": {"e2e-secret.service": {"content": UNIT}},
     "service": {"e2e-secret": {"state": "started", "restartOn": ["secret:app/token"]}},
 }
@@ -33,9 +38,9 @@ class Secrets:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout.decode()
 
-    def set(self, name: str) -> str:
+    def set(self, name: str, value: str = "") -> str:
         """A new value, which is returned."""
-        value = f"e2e-{uuid.uuid4()}"
+        value = value or f"e2e-{uuid.uuid4()}"
         self.run("secret", "set", name, value=value)
         return value
 
@@ -80,6 +85,7 @@ def test_secrets_reach_their_hosts_alone(fleet, on, both, secrets, alertmanager)
         "deliver": [{"key": "token", "path": FILE, "owner": "e2e-app", "mode": "0400"}, {"key": "token", "unit": "e2e-secret"}],
     }})  # fmt: skip
     first = secrets.set("app/token")
+    secrets.set("app/hash", HASH)
     assert "reads it" in secrets.run("secret", "who-can-read", "app")
     secrets.run("secret", "check")
     one = (fleet.tree / "secrets/app.yaml").read_text()
@@ -94,7 +100,10 @@ def test_secrets_reach_their_hosts_alone(fleet, on, both, secrets, alertmanager)
         key = host.file("/var/lib/plumb/age-key")
         assert (key.user, key.mode) == ("root", 0o600)
         assert host.check_output(f"sha256sum <{FILE}") == host.check_output("cat /run/e2e-secret-sum"), "the unit's credential"
-        assert host.run("systemd-analyze verify e2e-secret.service").rc == 0
+        assert host.run("systemd-analyze verify --man=no e2e-secret.service e2e-credential.service").rc == 0
+        assert host.check_output("getent shadow e2e-john").split(":")[1] == HASH
+        host.check_output("systemctl start e2e-credential")
+        assert host.check_output("cat /run/e2e-credential-sum") == host.check_output("cat /run/e2e-secret-sum"), "the job's credential"
     plan = fleet.plan(*both)["hosts"]
     assert [plan[name]["changes"] for name in both] == [[], []], plan
 
@@ -152,9 +161,10 @@ def test_secrets_reach_their_hosts_alone(fleet, on, both, secrets, alertmanager)
         assert not host.file("/etc/systemd/system/plumb-secrets.service").exists
         assert not host.file("/run/plumb").exists and not host.file("/etc/e2e-app.conf").exists
         assert not host.file("/etc/systemd/system/e2e-secret.service.d").exists
+        assert not host.user("e2e-john").exists and not host.file("/etc/plumb").exists
 
     # Nothing that was printed, logged, sent or stored has a value.
-    for value in (first, second, third):
+    for value in (first, second, third, HASH):
         assert value.encode() not in secrets.printed
         assert value not in str(plan) and value not in str(alertmanager.alerts())
         assert not found(value, fleet.folder, fleet.controller.folder)

@@ -8,6 +8,7 @@ mod config;
 mod containers;
 mod project;
 mod remove;
+mod secrets;
 mod settle;
 mod tool;
 
@@ -67,6 +68,9 @@ impl Provider for Projects {
             }
             let found: Vec<Container> = found.into_iter().flatten().collect();
             let mut observed = observed(project.as_ref(), &found);
+            if let Some(project) = &project {
+                observed.secrets = secrets::current(cx.inputs.desired, project);
+            }
             if item.spec.wants_absent() && observed.exists {
                 observed.volumes = remove::volumes(cx.sys, name)?;
             }
@@ -123,6 +127,7 @@ fn observed(project: Option<&Project>, found: &[Container]) -> ComposeObserved {
         exists: true,
         file: Some(project.file),
         environment: project.environment.clone(),
+        secrets: BTreeMap::new(),
         images: project.images,
         faults: project.faults(found),
         volumes: Vec::new(),
@@ -157,6 +162,7 @@ fn one(cx: &mut ApplyContext<'_>, change: &ItemChange<'_>) -> Result<Effect> {
         );
     }
     let tool = Tool::choose(cx.sys, before.as_ref().map(|project| project.tool))?;
+    let (versions, values) = secrets::open_all(cx, spec, tool)?;
     let folder = Project::folder(cx.home, name)?;
     write_whole(&folder, CANDIDATE, &bytes, Durable::No)?;
     let run = Run {
@@ -165,6 +171,7 @@ fn one(cx: &mut ApplyContext<'_>, change: &ItemChange<'_>) -> Result<Effect> {
         project: name,
         folder: &folder,
         environment: &spec.environment,
+        secrets: &values,
     };
     let services = config::check(&run, CANDIDATE, spec.images);
     folder.unlink(CANDIDATE)?;
@@ -175,6 +182,7 @@ fn one(cx: &mut ApplyContext<'_>, change: &ItemChange<'_>) -> Result<Effect> {
         tool,
         file: content.sha256,
         environment: spec.environment.clone(),
+        secrets: versions,
         images: spec.images,
         containers: BTreeMap::new(),
     };

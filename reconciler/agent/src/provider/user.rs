@@ -11,6 +11,8 @@ use plumb_api::resource::{
 };
 use plumb_api::{Address, Kind, Observed, Spec};
 
+use zeroize::Zeroizing;
+
 use super::at_path::ROOT;
 use super::faults::Faults;
 use super::members::{self, Difference, Memberships};
@@ -18,8 +20,8 @@ use super::{
     Account, ApplyContext, Effect, GiveBack, Identity, Item, ItemChange, ObserveContext, Provider,
     RefusedField, Sandbox, each, not_in_a_sandbox, wrong_type,
 };
-use super::{home_directory, identity, passwd};
-use crate::book::CreationStep;
+use super::{home_directory, identity, passwd, secret};
+use crate::book::{CreationStep, Desired};
 use crate::error::{At, Result, fail};
 use crate::sys::{Accounts, Sys};
 
@@ -69,7 +71,7 @@ impl Provider for Users {
                 home: spec.home.as_ref().map(|_| user.home.clone()),
                 shell: spec.shell.as_ref().map(|_| user.shell.clone()),
                 comment: spec.comment.as_ref().map(|_| user.comment.clone()),
-                password: password(cx, item.address, spec),
+                password: password(cx, item.address, spec)?,
                 locked: spec
                     .locked
                     .and_then(|_| Some(passwd::shadow(cx.sys, name)?.lock())),
@@ -322,30 +324,40 @@ fn password(
     cx: &ObserveContext<'_>,
     address: &Address,
     spec: &UserSpec,
-) -> Option<PasswordObserved> {
+) -> Result<Option<PasswordObserved>> {
     let entry = cx.inputs.ledger.entry(address);
     let of = |spec: &Spec| match spec {
-        Spec::User(spec) => spec.password.as_ref().map(Password::content),
+        Spec::User(spec) => spec.password.as_ref().and_then(Password::content),
         _ => None,
     };
+    let has_secret = |spec: &Spec| matches!(spec, Spec::User(spec) if spec.password.as_ref().is_some_and(|one| one.secret().is_some()));
     let desired = cx.inputs.desired.get(address);
     let known = [
         desired.and_then(|leaf| of(&leaf.spec)),
         entry.and_then(|entry| of(entry.managed()?)),
         entry.and_then(|entry| of(entry.spec.as_ref()?)),
     ];
-    let wanted = spec.password.as_ref().map(Password::content);
-    wanted.or(known.into_iter().flatten().next())?;
-    let text = passwd::shadow(cx.sys, address.name())?;
-    if wanted == Some(Content::of(CAPTURE)) {
-        return Some(PasswordObserved::Kept(text));
+    let managed = entry.and_then(|entry| entry.managed());
+    let is_managed = spec.password.is_some()
+        || known.iter().any(Option::is_some)
+        || managed.is_some_and(has_secret);
+    let Some(text) = passwd::shadow(cx.sys, address.name()).filter(|_| is_managed) else {
+        return Ok(None);
+    };
+    if spec.password == Some(Password::Hash(Content::of(CAPTURE))) {
+        return Ok(Some(PasswordObserved::Kept(text)));
+    }
+    if let Some(secret) = spec.password.as_ref().and_then(Password::secret) {
+        if secret_hash(cx.sys, cx.inputs.desired, secret)?.as_str() == text.hash() {
+            return Ok(Some(PasswordObserved::Secret(secret.clone())));
+        }
     }
     let content = Content::of(text.hash().as_bytes());
     let original = entry.and_then(|entry| match &entry.original.as_ref()?.observed {
         Observed::User(original) => kept(original),
         _ => None,
     });
-    Some(if known.contains(&Some(content)) {
+    Ok(Some(if known.contains(&Some(content)) {
         PasswordObserved::Hash(content)
     } else if original.is_some_and(|original| original.hash() == text.hash()) {
         PasswordObserved::Original
@@ -353,17 +365,41 @@ fn password(
         PasswordObserved::None
     } else {
         PasswordObserved::Other
-    })
+    }))
+}
+
+/// Decrypts the secret that is a user's crypt hash.
+fn secret_hash(sys: &Sys, desired: &Desired, address: &Address) -> Result<Zeroizing<String>> {
+    let Some(Spec::Secret(spec)) = desired.get(address).map(|leaf| &leaf.spec) else {
+        return fail(
+            ErrorCode::Protocol,
+            format!("{address} didn't come with its user"),
+        );
+    };
+    let value = secret::open(sys, address, spec, None)?;
+    let hash = String::from_utf8_lossy(&value).trim_end().to_owned();
+    match Kind::User.check_confidential("password", &hash) {
+        Ok(()) => Ok(Zeroizing::new(hash)),
+        Err(problem) => Err(AgentError::new(
+            ErrorCode::Refused,
+            format!("{address} is no password's hash: {}", problem.message),
+        )
+        .hint(format!(
+            "run `mkpasswd | plumb secret set {}`",
+            address.name()
+        ))),
+    }
 }
 
 /// Sets the password. A lock that the spec doesn't name stays.
 fn set_password(cx: &ApplyContext<'_>, work: &ItemChange<'_>, spec: &UserSpec) -> Result<()> {
     let name = work.address.name();
-    let Some(wanted) = spec.password.as_ref().map(Password::content) else {
+    let Some(password) = &spec.password else {
         return Ok(());
     };
     let original = match work.original.map(|original| &original.observed) {
-        Some(Observed::User(original)) => kept(original),
+        // Only a hash that the spec has can be the original.
+        Some(Observed::User(original)) if password.secret().is_none() => kept(original),
         _ => None,
     };
     let hash = match original {
@@ -371,15 +407,21 @@ fn set_password(cx: &ApplyContext<'_>, work: &ItemChange<'_>, spec: &UserSpec) -
             return passwd::set_shadow(cx.sys, name, original.as_str());
         }
         Some(original) => original.hash().to_owned(),
-        None => {
-            let mut hash = String::new();
-            cx.content(&wanted, "/etc/shadow")?
-                .read_to_string(&mut hash)
-                .at("read the password for", name)?;
-            hash
-        }
+        None => match password {
+            Password::Secret(secret) => secret_hash(cx.sys, cx.desired, secret)?.to_string(),
+            Password::Hash(wanted) => {
+                let mut hash = String::new();
+                cx.content(wanted, "/etc/shadow")?
+                    .read_to_string(&mut hash)
+                    .at("read the password for", name)?;
+                hash
+            }
+        },
     };
-    if Content::of(hash.as_bytes()) != wanted {
+    if password
+        .content()
+        .is_some_and(|wanted| Content::of(hash.as_bytes()) != wanted)
+    {
         return fail(
             ErrorCode::Internal,
             format!("the password for user `{name}` isn't the one that the plan has"),

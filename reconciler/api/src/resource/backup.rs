@@ -50,8 +50,9 @@ pub struct BackupSpec {
     /// Maximum upload per second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<Size>,
-    /// The tool's credentials, as environment variables in a file on the host: `{file: PATH}`. `restic` needs
-    /// `RESTIC_PASSWORD` or `RESTIC_PASSWORD_FILE`.
+    /// The tool's credentials, as lines `NAME='VALUE'` of environment variables: a secret, as
+    /// `secret:NAME/KEY`, or a file on the host, as `{file: PATH}`. `restic` needs `RESTIC_PASSWORD` or
+    /// `RESTIC_PASSWORD_FILE`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
     /// The age of the last success at which `BackupTooOld` fires; 2 days when left out.
@@ -247,7 +248,7 @@ impl Composite for BackupSpec {
             wrong(
                 "credentials",
                 "`restic` needs a password",
-                "write credentials: {file: /etc/backup/photos.env}, with RESTIC_PASSWORD in that file",
+                "write credentials: secret:restic/env, with RESTIC_PASSWORD='…' in that secret",
             );
         }
         let credentials = self.credentials.as_ref();

@@ -114,7 +114,8 @@ pub struct DnsChallenge {
     /// The provider's settings, as environment variables. Credentials don't belong here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// The provider's credentials, as environment variables in a file on the host: `{file: PATH}`.
+    /// The provider's credentials, as lines `NAME='VALUE'` of environment variables: a secret, as
+    /// `secret:NAME/KEY`, or a file on the host, as `{file: PATH}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
 }

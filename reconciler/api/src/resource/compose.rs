@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::command::is_variable;
+use super::credentials::secret_problem;
 use super::field::{Content, Manage, Presence};
 use super::{Dependency, Kind, Problem, Resource, Strength, differs};
 use crate::digest::Digest;
@@ -44,6 +45,10 @@ pub struct ComposeSpec {
     /// The variables that the file may use, as `${NAME}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
+    /// Secrets that the file may use as variables, as `${NAME}`: `{DB_PASSWORD: secret:immich/db}`. A new value
+    /// recreates the containers. Requires Docker's program, because `podman-compose` shows values to others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Address>,
     /// The form of the images' names: with a `digest` (default), or a `tag` is enough. A tag can be moved.
     #[serde(default, skip_serializing_if = "ImagePolicy::is_digest")]
     pub images: ImagePolicy,
@@ -87,6 +92,9 @@ pub struct ComposeObserved {
     /// The variables with which Plumb brought the project up.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
+    /// The variables whose secrets have the value with which Plumb brought the project up.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Address>,
     /// The image policy with which Plumb checked the file.
     #[serde(default, skip_serializing_if = "ImagePolicy::is_digest")]
     pub images: ImagePolicy,
@@ -148,8 +156,6 @@ impl Resource for ComposeSpec {
 package: {podman, podman-compose}
 ";
 
-    const UNSUPPORTED: &'static [&'static str] = &["secrets"];
-
     const FILES: &'static [&'static str] = &["file"];
 
     const RANK: u8 = 92;
@@ -194,6 +200,20 @@ package: {podman, podman-compose}
             ),
             _ => {}
         }
+        if let Some(name) = self
+            .secrets
+            .keys()
+            .find(|name| !is_variable(name) || self.environment.contains_key(*name))
+        {
+            problem(
+                "secrets",
+                format!(
+                    "`{}` isn't a valid variable, or `environment` has it too",
+                    name.escape_debug()
+                ),
+                "use letters, digits and `_`, with no digit at the start, and each name once",
+            );
+        }
         let bad = |(name, value): &(&String, &String)| !is_variable(name) || value.contains('\0');
         if let Some((name, _)) = self.environment.iter().find(bad) {
             problem(
@@ -202,6 +222,8 @@ package: {podman, podman-compose}
                 "use letters, digits and `_`, with no digit at the start",
             );
         }
+        let secrets = self.secrets.values();
+        problems.extend(secrets.filter_map(|secret| secret_problem("secrets", secret)));
         problems
     }
 
@@ -239,6 +261,12 @@ package: {podman, podman-compose}
                 Some(&self.environment),
             ));
         }
+        differs(
+            &mut changes,
+            "secrets",
+            Some(&self.secrets),
+            Some(&observed.secrets),
+        );
         differs(
             &mut changes,
             "images",
@@ -285,10 +313,13 @@ package: {podman, podman-compose}
             .into_iter()
             .chain(services)
             .filter_map(|(kind, name)| Address::new(kind, name).ok())
-            .map(|address| Dependency {
-                address,
-                strength: Strength::Implicit,
-            })
+            .map(|address| (address, Strength::Implicit))
+            .chain(
+                self.secrets
+                    .values()
+                    .map(|secret| (secret.clone(), Strength::Explicit)),
+            )
+            .map(|(address, strength)| Dependency { address, strength })
             .collect()
     }
 

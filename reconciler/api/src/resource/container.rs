@@ -7,14 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::command::is_variable;
 use super::composite::Composite;
 use super::contract::Problem;
+use super::credentials::secret_problem;
 use super::field::Manage;
 use super::setting::Setting;
 use super::unit::is_unit_name;
 use crate::address::AnyAddress;
+use crate::name::Address;
 
 /// A container that systemd runs with podman. It expands to the package `podman`, the quadlet
 /// `/etc/containers/systemd/NAME.container`, a command that makes systemd read the quadlet, and the service
-/// `NAME`, which starts at boot and restarts when the quadlet changes. It requires podman 4.4 or newer, which
+/// `NAME`, which starts at boot and restarts when the quadlet or a secret changes. It requires podman 4.4 or newer, which
 /// Debian has since release 13.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -31,6 +33,10 @@ pub struct ContainerSpec {
     /// Environment variables of the program.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, Setting>,
+    /// Secrets that the program reads as environment variables, each of one line:
+    /// `{DB_PASSWORD: secret:immich/db}`. A new value restarts the container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Address>,
     /// The network: `host`, `none`, or the name of a podman network; podman's default when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
@@ -68,8 +74,6 @@ impl Composite for ContainerSpec {
 "#;
 
     const SETS: &'static [&'static str] = &["after", "ports", "volumes"];
-
-    const UNSUPPORTED: &'static [&'static str] = &["secrets"];
 
     fn check_name(name: &str) -> Result<(), String> {
         if is_unit_name(&format!("{name}.service")) && !name.contains('@') {
@@ -137,6 +141,13 @@ impl Composite for ContainerSpec {
                 "use letters, digits and `_`, with no digit at the start",
             );
         }
+        if let Some(name) = self.secrets.keys().find(|name| !is_variable(name)) {
+            wrong(
+                "secrets",
+                format!("`{}` isn't a valid variable", name.escape_debug()),
+                "use letters, digits and `_`, with no digit at the start",
+            );
+        }
         if self.run.iter().any(|word| word.contains(char::is_control)) {
             wrong(
                 "run",
@@ -144,6 +155,8 @@ impl Composite for ContainerSpec {
                 "write one word in each text",
             );
         }
+        let secrets = self.secrets.values();
+        problems.extend(secrets.filter_map(|secret| secret_problem("secrets", secret)));
         problems
     }
 

@@ -5,23 +5,46 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::field::Content;
+use crate::name::Address;
 
 /// The source of a password's hash. A spec has no hash, only its digest: the hash itself reaches the host as a
 /// content, when it is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[cfg_attr(feature = "schema", schemars(title = "`{hash: \"$y$…\"}`"))]
+#[cfg_attr(
+    feature = "schema",
+    schemars(title = "`{hash: \"$y$…\"}` or `{secret: NAME/KEY}`")
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Password {
     /// A crypt hash that the manifest has as text.
     Hash(Content),
+    /// A secret whose value is a crypt hash.
+    Secret(Address),
 }
 
 impl Password {
-    /// Returns the content that is the hash.
-    pub fn content(&self) -> Content {
+    /// Returns the content that is the hash; `None` if only the host knows the hash.
+    pub fn content(&self) -> Option<Content> {
         match self {
-            Self::Hash(content) => *content,
+            Self::Hash(content) => Some(*content),
+            Self::Secret(_) => None,
+        }
+    }
+
+    /// Returns the secret whose value is the hash.
+    pub fn secret(&self) -> Option<&Address> {
+        match self {
+            Self::Hash(_) => None,
+            Self::Secret(secret) => Some(secret),
+        }
+    }
+
+    /// Returns what is observed while the user has this password.
+    pub(super) fn observed(&self) -> PasswordObserved {
+        match self {
+            Self::Hash(content) => PasswordObserved::Hash(*content),
+            Self::Secret(secret) => PasswordObserved::Secret(secret.clone()),
         }
     }
 }
@@ -34,6 +57,8 @@ pub enum PasswordObserved {
     None,
     /// A hash that git has or had.
     Hash(Content),
+    /// The value of this secret.
+    Secret(Address),
     /// The password from before Plumb's first change.
     Original,
     /// Another password.
@@ -48,6 +73,7 @@ impl PasswordObserved {
         match self {
             Self::None => "none",
             Self::Hash(_) => "an earlier hash",
+            Self::Secret(_) => "the value of a secret",
             Self::Original => "the original",
             Self::Other | Self::Kept(_) => "another",
         }

@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::command::is_variable;
 use super::composite::{Composite, Named};
 use super::contract::Problem;
+use super::credentials::secret_problem;
 use super::field::{Manage, Principal};
 use super::program::check_program;
 use super::unit::is_unit_name;
 use super::{CompositeKind, Kind};
 use crate::address::{AnyAddress, AnyKind};
+use crate::name::Address;
 use crate::period::Period;
 
 /// A program that systemd runs on a schedule. It expands to the units `NAME.service` and `NAME.timer`, to the
@@ -40,6 +42,10 @@ pub struct TimerSpec {
     /// Environment variables of the program.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
+    /// Secrets that the program reads, as files of these names in the folder `$CREDENTIALS_DIRECTORY`:
+    /// `{token: secret:gandi/token}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<String, Address>,
     /// Resources that are applied before this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<AnyAddress>,
@@ -106,8 +112,6 @@ impl Composite for TimerSpec {
     environment: {ZONE: fleet.example}
 ";
 
-    const UNSUPPORTED: &'static [&'static str] = &["credentials"];
-
     fn check_name(name: &str) -> Result<(), String> {
         if is_unit_name(&format!("{name}.timer")) && !name.contains('@') {
             Ok(())
@@ -139,6 +143,22 @@ impl Composite for TimerSpec {
                 "put longer text into a file that the program reads",
             );
         }
+        let is_word = |name: &&String| {
+            !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+                && !name.starts_with('.')
+        };
+        if let Some(name) = self.credentials.keys().find(|name| !is_word(name)) {
+            problems.push(Problem {
+                field: "credentials",
+                message: format!("`{}` isn't a name of a credential", name.escape_debug()),
+                hint: "use letters, digits, `.`, `_` and `-`".to_owned(),
+            });
+        }
+        let secrets = self.credentials.values();
+        problems.extend(secrets.filter_map(|secret| secret_problem("credentials", secret)));
         problems
     }
 

@@ -240,7 +240,7 @@ impl Resource for UserSpec {
     }
 
     fn contents(&self) -> Vec<Content> {
-        self.password.iter().map(Password::content).collect()
+        self.password.iter().filter_map(Password::content).collect()
     }
 
     fn compare(&self, observed: &UserObserved) -> Vec<FieldChange> {
@@ -288,14 +288,17 @@ impl Resource for UserSpec {
             observed.comment.as_ref(),
         );
         if let Some(password) = &self.password {
-            let wanted = PasswordObserved::Hash(password.content());
+            let wanted = password.observed();
             if observed.password.as_ref() != Some(&wanted) {
                 // A text, so that nobody takes it for the digest of a file.
                 let from = observed.password.as_ref().map(PasswordObserved::word);
-                let to = password.content();
+                let to = match password {
+                    Password::Hash(content) => FieldChange::of("password", None, Some(content)),
+                    Password::Secret(secret) => FieldChange::of("password", None, Some(secret)),
+                };
                 changes.push(FieldChange {
                     from: from.map(Into::into),
-                    ..FieldChange::of("password", None, Some(&to))
+                    ..to
                 });
             }
         }
@@ -314,7 +317,7 @@ impl Resource for UserSpec {
         changes
     }
 
-    /// Returns the groups, and the resources that may bring the shell. A file that is the shell and belongs to
+    /// Returns the groups, the secret with the password, and the resources that may bring the shell. A file that is the shell and belongs to
     /// the user is applied after the user.
     fn requires(&self, _name: &str) -> Vec<Dependency> {
         let primary = self.group.as_ref().and_then(Principal::name);
@@ -324,7 +327,9 @@ impl Resource for UserSpec {
             .filter_map(|group| Address::new(Kind::Group, group).ok())
             .map(|address| (address, Strength::Implicit));
         let shells = self.shell.iter().flat_map(|shell| shell_sources(shell));
+        let secret = self.password.as_ref().and_then(Password::secret);
         groups
+            .chain(secret.map(|secret| (secret.clone(), Strength::Explicit)))
             .chain(shells.map(|address| (address, Strength::Yielding)))
             .map(|(address, strength)| Dependency { address, strength })
             .collect()

@@ -7,7 +7,8 @@ use plumb_api::Kind;
 use plumb_api::period::Period;
 use plumb_api::resource::{BackupSpec, BackupTool, BackupVerify};
 
-use super::{ExpandContext, Outcome, Part, TypedResource, each, shell, timer};
+use super::credentials::{credentials_file, credentials_part};
+use super::{ExpandContext, Outcome, Part, TypedResource, credentials, each, shell, timer};
 
 /// The folder in which Debian's node exporter looks for files of metrics.
 const METRICS: &str = "/var/lib/prometheus/node-exporter";
@@ -82,11 +83,14 @@ fn parts(name: &str, spec: &BackupSpec) -> Vec<Part> {
         jobs.push(format!("{verify}.service"));
     }
     let start = ["/usr/bin/systemctl", "start", "--no-block"].map(str::to_owned);
+    let secrets = credentials_part(&unit, spec.credentials.as_ref());
     let after: Vec<String> = jobs
         .iter()
         .map(|job| format!("unit:{job}"))
         .chain([format!("package:{tool}"), format!("file:{metrics}")])
+        .chain(secrets.iter().map(|_| credentials::address(&unit)))
         .collect();
+    parts.extend(secrets);
     parts.push(
         Part::new(Kind::Command, unit)
             .field("run", start.into_iter().chain(jobs).collect::<Vec<_>>())
@@ -147,7 +151,7 @@ fn script(name: &str, spec: &BackupSpec) -> String {
         let _ = writeln!(
             text,
             "set -a\n. {}\nset +a",
-            shell::quoted(&credentials.file)
+            shell::quoted(&credentials_file(&format!("backup-{name}"), credentials))
         );
     }
     let [made, verified] = [MADE[0], VERIFIED[0]];

@@ -7,7 +7,8 @@ use plumb_api::period::Period;
 use plumb_api::resource::{Acme, CertificateSpec, Schedule};
 use serde_json::json;
 
-use super::{ExpandContext, Outcome, Part, TypedResource, each, shell, timer};
+use super::credentials::{credentials_file, credentials_part};
+use super::{ExpandContext, Outcome, Part, TypedResource, credentials, each, shell, timer};
 
 /// Random delay of the daily renewal, so that a fleet doesn't ask its server all at once.
 const DELAY: Period = Period::minutes(180);
@@ -26,6 +27,12 @@ pub(super) fn expand(
             return vec![Part::new(Kind::Package, "openssl"), check(&unit, &one)];
         };
         let program = shell::path(&unit);
+        let dns = acme.dns.as_ref();
+        let secrets = credentials_part(&unit, dns.and_then(|dns| dns.credentials.as_ref()));
+        let after: Vec<String> = ["package:lego".to_owned()]
+            .into_iter()
+            .chain(secrets.iter().map(|_| credentials::address(&unit)))
+            .collect();
         let mut parts = vec![
             Part::new(Kind::Package, "openssl"),
             Part::new(Kind::Package, "lego"),
@@ -34,7 +41,7 @@ pub(super) fn expand(
                 .field("run", vec![&*program])
                 .field("refreshOn", vec![format!("file:{program}")])
                 .field("timeout", "10m")
-                .field("after", vec!["package:lego"]),
+                .field("after", after),
             check(&unit, &one).field("after", vec![format!("command:{unit}")]),
         ];
         let daily = Schedule {
@@ -43,6 +50,7 @@ pub(super) fn expand(
             random_delay: Some(DELAY),
             ..Schedule::default()
         };
+        parts.extend(secrets);
         parts.extend(timer::parts(&unit, &timer::job(vec![program], &daily)));
         parts
     })
@@ -85,7 +93,10 @@ fn script(name: &str, spec: &CertificateSpec, acme: &Acme) -> String {
             let _ = writeln!(
                 text,
                 "set -a\n. {}\nset +a",
-                shell::quoted(&credentials.file)
+                shell::quoted(&credentials_file(
+                    &format!("certificate-{name}"),
+                    credentials
+                ))
             );
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use plumb_api::Kind;
 use plumb_api::resource::{ContainerSpec, Problem};
 
+use super::credentials;
 use super::timer::quoted;
 use super::{ExpandContext, Outcome, Part, TypedResource};
 
@@ -36,16 +37,24 @@ fn parts(name: &str, spec: &ContainerSpec) -> Vec<Part> {
     let command = Part::new(Kind::Command, &reload)
         .field("run", vec!["/usr/bin/systemctl", "daemon-reload"])
         .field("refreshOn", vec![format!("file:{path}")]);
+    let secrets = secrets_file(name);
+    let mut restart_on = vec![format!("file:{path}")];
+    let mut parts = vec![Part::new(Kind::Package, "podman"), quadlet, command];
+    if !spec.secrets.is_empty() {
+        restart_on.push(credentials::address(&secrets));
+        parts.push(credentials::variables(&secrets, &spec.secrets));
+    }
     let service = Part::new(Kind::Service, name)
         .field("state", "started")
-        .field("restartOn", vec![format!("file:{path}")])
+        .field("restartOn", restart_on)
         .field("after", vec![format!("command:{reload}")]);
-    vec![
-        Part::new(Kind::Package, "podman"),
-        quadlet,
-        command,
-        service,
-    ]
+    parts.push(service);
+    parts
+}
+
+/// Returns the name of the file with a container's secrets.
+fn secrets_file(name: &str) -> String {
+    format!("{name}.container.env")
 }
 
 fn content(name: &str, spec: &ContainerSpec) -> String {
@@ -65,6 +74,10 @@ fn content(name: &str, spec: &ContainerSpec) -> String {
             "Environment={}",
             quoted(&format!("{variable}={}", value.as_str()))
         );
+    }
+    if !spec.secrets.is_empty() {
+        let file = credentials::path(&secrets_file(name));
+        let _ = writeln!(text, "EnvironmentFile={file}");
     }
     if let Some(network) = &spec.network {
         let _ = writeln!(text, "Network={network}");

@@ -13,6 +13,7 @@ mod backup;
 mod certificate;
 mod container;
 mod context;
+mod credentials;
 mod cron;
 mod environment;
 mod exporter;

@@ -7,6 +7,7 @@ use plumb_api::Kind;
 use plumb_api::period::Period;
 use plumb_api::resource::{Manage, Principal, Schedule, ServiceSpec, TimerSpec};
 
+use super::credentials::{self, address, secret_file};
 use super::{ExpandContext, Outcome, Part, TypedResource, each};
 
 /// The sandboxing directives of every job's service; the documentation of the type lists them.
@@ -34,6 +35,7 @@ pub(super) fn job(run: Vec<String>, schedule: &Schedule) -> TimerSpec {
         user: None,
         on_failure: None,
         environment: BTreeMap::new(),
+        credentials: BTreeMap::new(),
         after: Vec::new(),
         manage: Manage::Always,
     }
@@ -46,10 +48,19 @@ pub(super) fn parts(name: &str, spec: &TimerSpec) -> Vec<Part> {
             .field("content", text)
             .field("vendorUnit", "refuse")
     };
+    let files = spec.credentials.iter();
+    let files: Vec<(String, Part)> = files
+        .map(|(key, secret)| {
+            let file = credential(name, key);
+            (address(&file), secret_file(&file, secret))
+        })
+        .collect();
+    let mut after = vec![format!("unit:{name}.service")];
+    after.extend(files.iter().map(|(address, _)| address.clone()));
     let state = Part::new(Kind::Service, format!("{name}.timer"))
         .field("state", "started")
         .field("enabled", true)
-        .field("after", vec![format!("unit:{name}.service")]);
+        .field("after", after);
     let program = spec.run.first().map(|program| {
         Part::program(
             &format!("timer-{name}"),
@@ -63,7 +74,13 @@ pub(super) fn parts(name: &str, spec: &TimerSpec) -> Vec<Part> {
         state,
     ];
     parts.extend(program);
+    parts.extend(files.into_iter().map(|(_, part)| part));
     parts
+}
+
+/// Returns the name of the file of a credential.
+fn credential(timer: &str, key: &str) -> String {
+    format!("{timer}.timer.{key}")
 }
 
 fn service(name: &str, spec: &TimerSpec) -> String {
@@ -80,6 +97,10 @@ fn service(name: &str, spec: &TimerSpec) -> String {
     }
     for (name, value) in &spec.environment {
         let _ = writeln!(text, "Environment={}", quoted(&format!("{name}={value}")));
+    }
+    for key in spec.credentials.keys() {
+        let file = credentials::path(&credential(name, key));
+        let _ = writeln!(text, "LoadCredential={key}:{file}");
     }
     let words: Vec<String> = spec
         .run

@@ -62,7 +62,7 @@ impl BuildContext<'_> {
             && !node.is_null()
         {
             let field = content::confidential(self.manifests, kind, name, node, &context)?;
-            contents.push((field.digest, field.bytes));
+            contents.extend(field.content);
             return Ok(field.spec);
         }
         let is_file = matches!(kind, AnyKind::Primitive(kind) if kind.files().contains(&name));

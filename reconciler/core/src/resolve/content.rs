@@ -7,7 +7,7 @@ use plumb_api::secret::{TextPiece, has_placeholder, pieces, placeholder};
 use plumb_api::{Address, Digest, Kind};
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, SourceFile, Span, Style, Value, closest};
 
-use crate::manifest::{Manifests, code, too_large, unsupported_diagnostic};
+use crate::manifest::{Manifests, code, too_large};
 use crate::render::Context;
 
 const FORMS: &str = "write \"text\", {template: \"…\"}, {file: files/x}, {templateFile: files/x.j2} or {secret: NAME/KEY}";
@@ -68,13 +68,7 @@ pub(super) fn bytes(
                 .map_err(|diagnostic| vec![*diagnostic])?;
             Ok(rendered.into_bytes().into())
         }
-        "secret" => match format!("secret:{text}").parse::<Address>() {
-            Ok(_) => Ok(placeholder(text).into_bytes().into()),
-            Err(error) => Err(vec![
-                Diagnostic::error(code::INVALID_NAME, &value.span, error.to_string())
-                    .hint("write {secret: NAME/KEY}"),
-            ]),
-        },
+        "secret" => secret_address(value).map(|_| placeholder(text).into_bytes().into()),
         other => {
             let diagnostic = Diagnostic::error(
                 code::CONTENT,
@@ -142,10 +136,8 @@ pub(super) fn file(
 pub(super) struct Confidential {
     /// The field's value in the spec.
     pub(super) spec: Node,
-    /// The digest of the text.
-    pub(super) digest: Digest,
-    /// The text.
-    pub(super) bytes: Arc<[u8]>,
+    /// The text and its digest; `None` if only the host knows the text.
+    pub(super) content: Option<(Digest, Arc<[u8]>)>,
 }
 
 /// Returns a confidential field, in whose spec the digest of the text stands for the text. No
@@ -162,20 +154,27 @@ pub(super) fn confidential(
         let diagnostic = Diagnostic::error(code::CLEAR_TEXT_SECRET, span, message);
         Err(vec![diagnostic.hint(hint)])
     };
-    let forms = format!("write `{name}: {{hash: \"…\"}}`");
+    let forms = format!("write `{name}: {{hash: \"…\"}}` or `{name}: {{secret: NAME/KEY}}`");
     let entries = node.as_map().map(|map| map.iter().collect::<Vec<_>>());
     let Some([Entry { key, value }]) = entries.as_deref() else {
         return wrong(
             &node.span,
             format!("`{name}` takes a hash, not a text"),
-            &format!("{forms}, with a hash that `mkpasswd` made"),
+            &format!("{forms}; `mkpasswd` makes a hash"),
         );
     };
     match &*key.text {
         "hash" => {}
         "secret" => {
-            let what = format!("`{name}` from a secret");
-            return Err(vec![unsupported_diagnostic(&key.span, &what)]);
+            let secret = secret_address(value)?;
+            return Ok(Confidential {
+                spec: single(
+                    key,
+                    Node::string(secret.to_string(), value.span.clone()),
+                    node,
+                ),
+                content: None,
+            });
         }
         other => {
             let message = format!("unknown form `{other}` of `{name}`");
@@ -196,18 +195,35 @@ pub(super) fn confidential(
     }
     let bytes: Arc<[u8]> = Arc::from(text.as_bytes());
     let (digested, digest) = spec(&bytes, &value.span);
+    Ok(Confidential {
+        spec: single(key, digested, node),
+        content: Some((digest, bytes)),
+    })
+}
+
+/// Creates a mapping with one entry in the place of `node`.
+fn single(key: &Key, value: Node, node: &Node) -> Node {
     let mut map = Map::default();
-    map.insert(key.clone(), digested);
-    let node = Node {
+    map.insert(key.clone(), value);
+    Node {
         value: Value::Map(Arc::new(map)),
         span: node.span.clone(),
         style: Style::Made,
+    }
+}
+
+/// Reads the `NAME/KEY` of `{secret: NAME/KEY}`.
+fn secret_address(node: &Node) -> Result<Address, Vec<Diagnostic>> {
+    let wrong = |code, message: String| {
+        vec![Diagnostic::error(code, &node.span, message).hint("write {secret: NAME/KEY}")]
     };
-    Ok(Confidential {
-        spec: node,
-        digest,
-        bytes,
-    })
+    let Some(text) = node.as_str() else {
+        let message = format!("`secret` must be text, not {}", node.describe());
+        return Err(wrong(code::CONTENT, message));
+    };
+    format!("secret:{text}")
+        .parse()
+        .map_err(|error: plumb_api::name::InvalidName| wrong(code::INVALID_NAME, error.to_string()))
 }
 
 /// The path and bytes of a file of the repository.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plumb_api::Address;
 use plumb_api::Digest;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{ContainerFault, ImagePolicy};
@@ -33,6 +34,9 @@ pub(super) struct Project {
     /// Digest of the Compose file.
     pub file: Digest,
     pub environment: BTreeMap<String, String>,
+    /// The secret and its version of each variable that has one.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, (Address, u64)>,
     pub images: ImagePolicy,
     /// The containers, by name.
     pub containers: BTreeMap<String, Known>,
@@ -94,7 +98,10 @@ impl Project {
     /// True if the other project has the same containers: it was brought up by the same program from the same
     /// file and variables.
     pub(super) fn is_brought_up_as(&self, other: &Self) -> bool {
-        self.tool == other.tool && self.file == other.file && self.environment == other.environment
+        self.tool == other.tool
+            && self.file == other.file
+            && self.environment == other.environment
+            && self.secrets == other.secrets
     }
 
     /// Returns the containers that aren't as Plumb brought them up, by name.
@@ -138,6 +145,7 @@ mod tests {
             tool: Tool::PodmanCompose,
             file: Digest::of_bytes(b"x"),
             environment: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             images,
             containers: names.iter().map(known).collect(),
         }

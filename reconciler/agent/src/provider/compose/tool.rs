@@ -8,6 +8,7 @@ use plumb_api::report::{AgentError, ErrorCode};
 use serde::{Deserialize, Serialize};
 
 use super::project::Project;
+use super::secrets::SecretValues;
 use crate::error::{Result, fail};
 use crate::sys::{Dir, Output, Program, Sys, last_lines};
 
@@ -146,6 +147,7 @@ pub(super) struct Run<'a> {
     pub project: &'a str,
     pub folder: &'a Dir,
     pub environment: &'a BTreeMap<String, String>,
+    pub secrets: &'a SecretValues,
 }
 
 impl Run<'_> {
@@ -172,6 +174,9 @@ impl Run<'_> {
         for (name, value) in self.environment {
             program = program.env(name, value);
         }
+        for (name, value) in self.secrets {
+            program = program.env(name, value);
+        }
         program.run(self.sys)
     }
 
@@ -196,6 +201,9 @@ impl Run<'_> {
     /// Returns the reason of a failure. podman-compose also prints its calls of podman, with all variables;
     /// these lines are left out.
     pub(super) fn complaint(&self, output: &Output) -> String {
+        if !self.secrets.is_empty() {
+            return "its output isn't shown, because the project has secrets".to_owned();
+        }
         match self.tool {
             Tool::Docker | Tool::DockerOnPodman => output.complaint(),
             Tool::PodmanCompose => podman_complaint(&output.stderr),

@@ -46,8 +46,9 @@ fn what_is_no_hash_is_told_and_not_quoted() {
         ("{clear: hunter2}", "unknown form `clear` of `password`"),
         (
             "{secret: john/hash}",
-            "`password` from a secret isn't supported",
+            "refers to `secret:john/hash`, which isn't on this host",
         ),
+        ("{secret: john}", "write {secret: NAME/KEY}"),
         ("{hash: 5}", "`hash` must be text"),
     ] {
         let host = user(password);

@@ -250,3 +250,72 @@ fn secret_elsewhere_than_in_a_files_own_content_is_told() {
         assert!(told.contains(says), "{says}\n{told}");
     }
 }
+
+#[test]
+fn types_get_secrets_by_files_that_root_alone_reads() {
+    const IMAGE: &str = "registry.example/a@sha256:c2ce5e7c9d3b5b1d5d1b2c8a0a4a3ad7f2a5d7e0c2b4a6f8091a2b3c4d5e6f70";
+    let (host_text, text) = with_file(&format!(
+        "timer: {{t: {{run: [/bin/true], schedule: {{every: 5m}}, credentials: {{key: secret:app/token}}}}}}, \
+         backup: {{b: {{tool: restic, repository: /mnt/b, paths: [/srv], schedule: {{calendar: daily}}, credentials: secret:app/token}}}}, \
+         certificate: {{c: {{names: [a.example], acme: {{directory: \"https://a.example/d\", email: a@a.example, dns: {{provider: gandiv5, credentials: secret:app/token}}}}}}}}, \
+         container: {{d: {{image: \"{IMAGE}\", secrets: {{TOKEN: secret:app/token}}}}}}, \
+         user: {{u: {{password: {{secret: app/token}}}}}}"
+    ));
+    let resources = host("a", &all(&host_text, &text));
+    for name in [
+        "t.timer.key",
+        "backup-b",
+        "certificate-c",
+        "d.container.env",
+    ] {
+        let file = &resources["file"][format!("/etc/plumb/credentials/{name}")];
+        assert_eq!(file["secrets"], json!(["secret:app/token"]), "{name}");
+        assert_eq!(
+            (&file["mode"], &file["owner"]),
+            (&json!("0600"), &json!("root")),
+            "{name}"
+        );
+    }
+    let unit = resources["unit"]["t.service"]["content"].as_str().unwrap();
+    assert!(
+        unit.contains("LoadCredential=key:/etc/plumb/credentials/t.timer.key\n"),
+        "{unit}"
+    );
+    assert!(
+        resources["service"]["d"]["restartOn"]
+            .to_string()
+            .contains("file:/etc/plumb/credentials/d.container.env")
+    );
+    assert_eq!(
+        resources["user"]["u"]["password"],
+        json!({"secret": "secret:app/token"})
+    );
+}
+
+#[test]
+fn what_is_no_secret_is_told() {
+    for (resources, says) in [
+        (
+            "timer: {t: {run: [/bin/true], schedule: {every: 5m}, credentials: {key: file:/etc/a}}}",
+            "`file:/etc/a` isn't a secret",
+        ),
+        (
+            "timer: {t: {run: [/bin/true], schedule: {every: 5m}, credentials: {a/b: secret:app/token}}}",
+            "isn't a name of a credential",
+        ),
+        (
+            "compose: {p: {file: files/p.yaml, environment: {A: b}, secrets: {A: secret:app/token}}}",
+            "or `environment` has it too",
+        ),
+        (
+            "backup: {b: {tool: restic, repository: /mnt/b, paths: [/srv], schedule: {calendar: daily}, credentials: secret:app/none}}",
+            "refers to `secret:app/none`, which isn't on this host",
+        ),
+    ] {
+        let (host_text, text) = with_file(resources);
+        let mut files = all(&host_text, &text);
+        files.push(("files/p.yaml", "services: {}"));
+        let told = told(&files);
+        assert!(told.contains(says), "{says}\n{told}");
+    }
+}

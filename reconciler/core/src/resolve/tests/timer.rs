@@ -109,7 +109,7 @@ fn timer_errors_have_their_place() {
         ),
         (
             "{run: [/a], schedule: {every: 5m}, credentials: {x: y}}",
-            "error[unsupported-field]: `credentials` of a timer",
+            "write an address as TYPE:NAME",
         ),
         ("{run: [/a], schedule: {every: often}}", "isn't a duration"),
     ] {
