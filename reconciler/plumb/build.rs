@@ -1,4 +1,4 @@
-//! Puts the files of `fleet-repo-template/` into the binary, for `plumb init`, and the agents that
+//! Puts the files of `fleet-repo-template/` and `fleet-repo-minimal/` into the binary, for `plumb init`, and the agents that
 //! `PLUMB_EMBED_AGENTS` lists (`x86_64=PATH,aarch64=PATH`), for packages.
 
 use std::fmt::Write as _;
@@ -6,8 +6,16 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default())
-        .join("../../fleet-repo-template");
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    fs::write(out.join("template.rs"), template("fleet-repo-template")?)?;
+    fs::write(out.join("minimal.rs"), template("fleet-repo-minimal")?)?;
+    fs::write(out.join("agents.rs"), agents()?)
+}
+
+/// Generates the list of a template's files.
+fn template(name: &str) -> io::Result<String> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../..");
+    let folder = root.join(name);
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut files = Vec::new();
     if folder.is_dir() {
@@ -26,9 +34,7 @@ fn main() -> io::Result<()> {
         let _ = writeln!(code, "    ({name:?}, include_bytes!({path:?}) as &[u8]),");
     }
     code.push_str("]\n");
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    fs::write(out.join("template.rs"), code)?;
-    fs::write(out.join("agents.rs"), agents()?)
+    Ok(code)
 }
 
 /// Generates the list of embedded agents. A listed agent that is missing fails the build, because a package

@@ -3,6 +3,8 @@
 
 mod architecture;
 mod cli;
+mod kind_page;
 mod peers;
 mod reference;
+mod template;
 mod walks;

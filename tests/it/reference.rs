@@ -1,4 +1,5 @@
-//! `docs/reference` has a page per resource type, generated from the types and their documentation.
+//! `docs/reference` has a page per kind of object and per resource type, generated from the types and their
+//! documentation.
 //!
 //! The test fails when a page differs from the code; `PLUMB_BLESS=1 cargo test -p tests reference` writes them.
 
@@ -7,11 +8,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use plumb_api::kind::ObjectKind;
 use plumb_api::{CompositeKind, Kind};
 use serde_json::Value;
 
+use crate::kind_page;
+
 /// A documentation comment as one line, without links of rustdoc.
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     let text = value.as_str().unwrap_or_default().replace('\n', " ");
     text.replace("[`", "`")
         .replace("`]", "`")
@@ -19,14 +23,14 @@ fn text(value: &Value) -> String {
 }
 
 /// What a field takes, in a few words.
-fn takes(schema: &Value) -> String {
+pub(crate) fn takes(schema: &Value) -> String {
     if let Some(title) = schema["title"].as_str() {
         return title.to_owned();
     }
     if let Some(any) = schema["anyOf"].as_array() {
         let some: Vec<_> = any
             .iter()
-            .filter(|one| one["type"] != "null")
+            .filter(|one| one["type"] != "null" && one["pattern"] != "\\{\\{")
             .map(takes)
             .collect();
         return some.join(" or ");
@@ -161,6 +165,10 @@ fn pages() -> BTreeMap<String, String> {
     );
     list(&mut index, &composites);
     let mut pages = BTreeMap::from([("resources.md".to_owned(), index)]);
+    pages.insert("kinds.md".to_owned(), kind_page::index());
+    for kind in ObjectKind::ALL {
+        pages.insert(kind_page::name(kind), kind_page::page(kind));
+    }
     for (types, sort) in [
         (primitives, "A primitive type."),
         (composites, "A composite type."),
@@ -200,7 +208,7 @@ fn reference_is_what_the_code_says() {
     assert_eq!(
         written,
         pages.keys().cloned().collect(),
-        "docs/reference has a page for each type, and no other"
+        "docs/reference has a page for each kind and type, and no other"
     );
     for (name, page) in &pages {
         let found = std::fs::read_to_string(folder().join(name)).unwrap_or_default();

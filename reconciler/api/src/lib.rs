@@ -7,7 +7,7 @@
 //! - [`name`] — names of different types, so that they can't be confused: hosts, fleets, controllers,
 //!   addresses.
 //! - [`address`] — addresses of resources, primitive and composite.
-//! - [`kind`] — the objects of a repository: Fleet, Host, Profile, Network.
+//! - [`kind`] — the objects of a repository: Fleet, Host, Profile, Network, Secret, Image.
 //! - [`canonical`], [`digest`] — the canonical form of a value, and its hash.
 //! - [`resource`] — desired and observed state of resources, and their comparison.
 //! - [`LoginUrl`] — an address whose login is never shown.
@@ -33,7 +33,7 @@ pub mod read_back;
 pub mod report;
 pub mod resource;
 #[cfg(feature = "schema")]
-mod schema;
+pub mod schema;
 pub mod secret;
 pub mod size;
 

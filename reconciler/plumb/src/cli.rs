@@ -19,11 +19,13 @@ mod folder;
 mod forget;
 mod get;
 mod hook;
+mod import;
 mod init;
 mod notify;
 mod plan;
 mod reconcile;
 mod render;
+mod schema;
 mod secret;
 mod selection;
 mod source;
@@ -85,12 +87,14 @@ enum Command {
     Init(init::Init),
     Demo(demo::Demo),
     Enroll(enroll::Enroll),
+    Import(import::Import),
 
     // The repository, offline
     Check(check::Check),
     Render(render::Render),
     Explain(explain::Explain),
     Diff(diff::Diff),
+    Schema(schema::Schema),
 
     // Secrets
     Secret(secret::Secret),
@@ -125,10 +129,12 @@ impl Cli {
             Command::Init(command) => command.run(&shell),
             Command::Demo(command) => command.run(&shell),
             Command::Enroll(command) => command.run(&shell),
+            Command::Import(command) => command.run(&shell),
             Command::Check(command) => command.run(&shell),
             Command::Render(command) => command.run(&shell),
             Command::Explain(command) => command.run(&shell),
             Command::Diff(command) => command.run(&shell),
+            Command::Schema(command) => command.run(&shell),
             Command::Secret(command) => command.run(&shell),
             Command::Verify(command) => command.run(&shell),
             Command::Approve(command) => command.run(&shell),

@@ -189,7 +189,7 @@ impl Environment {
     pub(crate) fn fleet(&self) -> String {
         self.key("alice");
         self.be("alice");
-        self.plumb(".", &["init", "fleet"]).exits(0);
+        self.plumb(".", &["init", "--minimal", "fleet"]).exits(0);
         let first = self.commit("A fleet", &["-S"]);
         self.git("fleet", &["config", "plumb.introduction", &first]);
         first

@@ -57,7 +57,7 @@ fn the_page_is_true_word_by_word() {
         ran.push(command);
     }
     for part in [
-        "plumb init fleet",
+        "plumb init --minimal fleet",
         "rm hosts/*.yaml",
         "plumb check",
         "plumb render box",

@@ -278,7 +278,7 @@ fn what_comes_behind_many_that_wait_is_judged_too_or_not_taken() {
     }
     env.be("alice");
     let keys = ["--ssh-key=alice=alice.pub", "--ssh-key=bob=bob.pub"];
-    env.plumb(".", &[&["init", "fleet"][..], &keys].concat())
+    env.plumb(".", &[&["init", "--minimal", "fleet"][..], &keys].concat())
         .exits(0);
     let first = env.commit("A fleet", &["-S"]);
     env.git("fleet", &["config", "plumb.introduction", &first]);

@@ -7,7 +7,7 @@ fn a_new_fleet_is_whole_and_begun_only_once() {
     let env = Environment::new();
     env.key("alice");
     env.be("alice");
-    env.plumb(".", &["init", "fleet"])
+    env.plumb(".", &["init", "--minimal", "fleet"])
         .exits(0)
         .matches("manifests/a_new_fleet_is_whole_and_begun_only_once");
     let check = env.plumb("fleet", &["check", "-o", "json"]).exits(0);
@@ -16,7 +16,7 @@ fn a_new_fleet_is_whole_and_begun_only_once() {
         .exits(0)
         .stdout_has(&["4 hosts", "no errors"]);
     assert!(env.read("fleet/fleet.yaml").contains("name: fleet"));
-    env.plumb(".", &["init", "fleet"])
+    env.plumb(".", &["init", "--minimal", "fleet"])
         .exits(1)
         .stderr_has(&["already"]);
 }
@@ -69,7 +69,7 @@ fn nothing_is_written_over_by_a_new_fleet() {
     env.be("alice");
     env.write("fleet/README.md", "mine\n");
     env.write("fleet/hosts", "a file\n");
-    env.plumb(".", &["init", "fleet"])
+    env.plumb(".", &["init", "--minimal", "fleet"])
         .exits(1)
         .matches("manifests/nothing_is_written_over_by_a_new_fleet");
     assert_eq!(env.read("fleet/README.md"), "mine\n");
@@ -78,7 +78,7 @@ fn nothing_is_written_over_by_a_new_fleet() {
     std::fs::remove_file(env.path("fleet/README.md")).unwrap();
     std::fs::remove_file(env.path("fleet/hosts")).unwrap();
     env.write("fleet/notes.txt", "mine\n");
-    env.plumb(".", &["init", "fleet"]).exits(0);
+    env.plumb(".", &["init", "--minimal", "fleet"]).exits(0);
     assert_eq!(env.read("fleet/notes.txt"), "mine\n");
 }
 
@@ -89,13 +89,16 @@ fn a_branch_is_looked_at_before_anything_is_written() {
     env.be("alice");
     for wrong in ["a..b", "-x", "HEAD", "a b", ""] {
         let branch = format!("--branch={wrong}");
-        env.plumb(".", &["init", "fleet", &branch])
+        env.plumb(".", &["init", "--minimal", "fleet", &branch])
             .exits(1)
             .stderr_has(&["isn't a valid branch name"]);
         assert!(!env.path("fleet").exists(), "{wrong}");
     }
-    env.plumb(".", &["init", "fleet", "--branch", "refs/heads/prod"])
-        .exits(0);
+    env.plumb(
+        ".",
+        &["init", "--minimal", "fleet", "--branch", "refs/heads/prod"],
+    )
+    .exits(0);
     let policy = env.read("fleet/trust/policy.yaml");
     assert!(policy.contains("ref: refs/heads/prod\n"), "{policy}");
     assert_eq!(
@@ -111,7 +114,7 @@ fn a_fleet_inside_another_repository_has_one_of_its_own() {
     env.be("alice");
     env.write("outer/x", "x\n");
     env.git("outer", &["init", "--quiet"]);
-    env.plumb("outer", &["init", "fleet"])
+    env.plumb("outer", &["init", "--minimal", "fleet"])
         .exits(0)
         .matches("manifests/a_fleet_inside_another_repository_has_one_of_its_own");
     env.git("outer/fleet", &["add", "--all"]);
@@ -129,15 +132,13 @@ fn a_fleet_inside_another_repository_has_one_of_its_own() {
 #[test]
 fn a_fleet_without_a_key_isnt_begun() {
     let env = Environment::new();
-    env.plumb(".", &["init", "fleet"]).exits(1).stderr_has(&[
-        "user.signingkey",
-        "--ssh-key",
-        "hint",
-    ]);
+    env.plumb(".", &["init", "--minimal", "fleet"])
+        .exits(1)
+        .stderr_has(&["user.signingkey", "--ssh-key", "hint"]);
     assert!(!env.path("fleet").exists());
     env.key("alice");
     let refused = env
-        .plumb(".", &["init", "fleet", "--ssh-key", "alice"])
+        .plumb(".", &["init", "--minimal", "fleet", "--ssh-key", "alice"])
         .exits(1)
         .stderr_has(&["secret key", "FILE.pub"]);
     assert!(!refused.stderr.contains("take it out of the repository"));
@@ -151,6 +152,7 @@ fn two_keys_make_a_two_person_fleet_whose_commits_name_it() {
     env.be("alice");
     let args = [
         "init",
+        "--minimal",
         "fleet",
         "--ssh-key",
         "alice=alice.pub",
@@ -477,7 +479,7 @@ fn pointer_in_git_is_an_error_although_the_folder_has_the_real_bytes() {
     let env = Environment::new();
     env.key("alice");
     env.be("alice");
-    env.plumb(".", &["init", "fleet"]).exits(0);
+    env.plumb(".", &["init", "--minimal", "fleet"]).exits(0);
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
     env.write(
         "fleet/.gitattributes",

@@ -32,7 +32,7 @@ fn fleet() -> (Environment, String) {
     let env = Environment::new();
     env.key("alice");
     env.be("alice");
-    env.plumb(".", &["init", "fleet"]).exits(0);
+    env.plumb(".", &["init", "--minimal", "fleet"]).exits(0);
     for folder in ["hosts", "profiles", "networks"] {
         fs::remove_dir_all(env.path("fleet").join(folder)).unwrap();
     }

@@ -175,7 +175,7 @@ fn host(content: &str) -> String {
 fn fleet(env: &Environment, in_git: u16) -> String {
     env.key("alice");
     env.be("alice");
-    env.plumb(".", &["init", "fleet"]).exits(0);
+    env.plumb(".", &["init", "--minimal", "fleet"]).exits(0);
     for folder in ["hosts", "profiles", "networks"] {
         fs::remove_dir_all(env.path("fleet").join(folder)).unwrap();
     }

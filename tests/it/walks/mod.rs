@@ -56,6 +56,16 @@ fn an_emergency() {
 }
 
 #[test]
+fn a_second_host() {
+    follow(&["walk-second-host.md"]);
+}
+
+#[test]
+fn hosts_are_imported() {
+    follow(&["import.md"]);
+}
+
+#[test]
 fn the_root_holds_nothing_but_what_the_pages_name() {
     let world = World::new();
     let ran = world.run(

@@ -9,6 +9,7 @@ use crate::resource::Zone;
 
 /// A service that a host offers to others. It opens its ports where the host has a firewall.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EndpointSpec {
     /// Ports of the service.
@@ -194,6 +195,7 @@ impl Protocol {
 
 /// The settings with which Prometheus scrapes an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScrapeSpec {
     /// The job's name.

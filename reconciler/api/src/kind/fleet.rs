@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::host::HostSpec;
 use crate::period::Period;
 
-/// The spec of `fleet.yaml`.
+/// The spec of `fleet.yaml`: the settings for all hosts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FleetSpec {
     /// The DNS domain. A host's `fqdn` is its host name, a dot, and this domain.
@@ -34,6 +35,7 @@ pub struct FleetSpec {
 
 /// The settings for all secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FleetSecrets {
     /// The operators, who can read every secret. The key of `NAME` is in `trust/recipients/NAME.pub`.
@@ -43,6 +45,7 @@ pub struct FleetSecrets {
 
 /// The dead-man timer of changes that could cut the controller off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeadManTimer {
     /// Time within which the controller must connect again. Otherwise the host puts the changes back.
@@ -64,6 +67,7 @@ fn two_minutes() -> Period {
 
 /// An Alertmanager: an endpoint of a host, or an address.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AlertmanagerRef {
     /// The endpoint of a host: `local-nas/alertmanager.api`.
@@ -76,6 +80,7 @@ pub struct AlertmanagerRef {
 
 /// The rules for what the repository may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Policies {
     /// The severity of a secret in clear text.
@@ -85,6 +90,7 @@ pub struct Policies {
 
 /// The severity of a secret in clear text: a private key, a token, or a password in a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ClearTextSecrets {
     /// An error.
@@ -98,6 +104,7 @@ pub enum ClearTextSecrets {
 
 /// The rules for rollouts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rollout {
     /// The condition that halts a rollout.
@@ -107,6 +114,7 @@ pub struct Rollout {
 
 /// The condition that halts a rollout. During a halt, only hosts whose desired state the change affects wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Halt {
     /// Number of failed hosts at which a rollout halts. The first host counts too. Until one host has reached

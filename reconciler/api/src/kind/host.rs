@@ -10,8 +10,9 @@ use super::endpoint::EndpointSpec;
 use crate::name::HostName;
 use crate::resource::Zone;
 
-/// The spec of a Host. `hostDefaults` of the Fleet has the same fields.
+/// The spec of a Host: one machine. `hostDefaults` of the Fleet has the same fields.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HostSpec {
     /// The machine's host name, if it differs from the object's name.
@@ -57,12 +58,15 @@ pub struct HostSpec {
     pub forward: BTreeMap<String, ForwardSpec>,
     /// Resources of the host, at the middle priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::blocks"))]
     pub resources: Blocks,
     /// Resources at the lowest priority: `resources` and `force` override them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::blocks"))]
     pub defaults: Blocks,
     /// Resources at the highest priority: they override `resources` and `defaults`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::blocks"))]
     pub force: Blocks,
     /// Addresses of resources and profiles that the host would get from profiles or defaults, and that are
     /// left out.
@@ -98,6 +102,7 @@ pub struct ForwardSpec {
 
 /// An operating system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Os {
     /// The family.
@@ -109,6 +114,7 @@ pub struct Os {
 
 /// A family of operating systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum OsFamily {
     /// Debian.
@@ -121,6 +127,7 @@ pub enum OsFamily {
 
 /// A processor architecture, as `uname -m` prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Arch {
     /// 64-bit Intel and AMD.
     #[serde(rename = "x86_64")]
@@ -150,6 +157,7 @@ impl Arch {
 
 /// Says whether Plumb manages a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum HostState {
     /// The controller manages the host.
@@ -185,6 +193,7 @@ impl HostState {
 
 /// One way to reach a host: exactly one of `address`, `network` and `endpoint`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Connect {
     /// The user to log in as; root when left out.
@@ -206,6 +215,7 @@ pub struct Connect {
 
 /// A host's membership of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MemberSpec {
     /// The host's part of its addresses in the network's subnets, with the same digits in IPv4 and IPv6: 17
@@ -246,6 +256,7 @@ pub struct MemberSpec {
 
 /// A further address of a host or member in a network.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AliasSpec {
     /// The part of the addresses in the network's subnets.
@@ -264,6 +275,7 @@ pub struct AliasSpec {
 
 /// A private key that is a secret of the repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PrivateKey {
     /// The secret's value: `NAME/KEY`.
@@ -272,6 +284,7 @@ pub struct PrivateKey {
 
 /// Where a host gets its address in a network from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Assign {
     /// The host configures the address itself.
@@ -284,6 +297,7 @@ pub enum Assign {
 
 /// How drift of a host is handled.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DriftSpec {
     /// How drift is handled on the whole host.
@@ -304,6 +318,7 @@ impl DriftSpec {
 
 /// How drift is handled. Changes that come from git are applied in every mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum DriftMode {
     /// Drift is corrected; an alert is raised only if the host drifts again by the next run.
@@ -317,6 +332,7 @@ pub enum DriftMode {
 
 /// How Plumb handles resources that exist and differ when it manages them for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Existing {
     /// Plumb stores the original and manages the resource. When the resource leaves git, Plumb restores the
@@ -329,6 +345,7 @@ pub enum Existing {
 
 /// A pause, set by a person, during which Plumb leaves the host alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SuspendSpec {
     /// The reason.

@@ -4,8 +4,10 @@
 //! rendered before they have a type (`resources`, a profile's parameters) are plain trees here.
 
 mod endpoint;
+mod example;
 mod fleet;
 mod host;
+mod image;
 mod network;
 mod profile;
 mod secret;
@@ -24,6 +26,7 @@ pub use host::{
     AliasSpec, Arch, Assign, Connect, DriftMode, DriftSpec, Existing, ForwardSpec, HostSpec,
     HostState, MemberSpec, Os, OsFamily, PrivateKey, SuspendSpec,
 };
+pub use image::{ImageFormat, ImageSpec};
 pub use network::{NetworkDhcp, NetworkMember, NetworkSpec, NetworkType, WireguardNetwork};
 pub use profile::{Param, ParamType, ProfileSpec};
 pub use secret::{SecretDelivery, SecretObjectSpec, SecretReaders};
@@ -67,10 +70,44 @@ impl ObjectKind {
             Self::TrustPolicy => "TrustPolicy",
         }
     }
+
+    /// Every kind, in the order in which the documentation lists them.
+    pub const ALL: [Self; 7] = [
+        Self::Fleet,
+        Self::Host,
+        Self::Profile,
+        Self::Network,
+        Self::Secret,
+        Self::Image,
+        Self::TrustPolicy,
+    ];
+
+    /// Returns the kind's name in the name of a file: `trustpolicy`.
+    pub fn file_stem(self) -> String {
+        self.as_str().to_ascii_lowercase()
+    }
+}
+
+impl std::str::FromStr for ObjectKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str().eq_ignore_ascii_case(text));
+        known.ok_or_else(|| {
+            let all: Vec<&str> = Self::ALL.into_iter().map(Self::as_str).collect();
+            format!(
+                "there is no kind `{text}`; the kinds are {}",
+                all.join(", ")
+            )
+        })
+    }
 }
 
 /// The name and labels of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// Name of the object, as in the name of its file.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::host::AliasSpec;
 use crate::period::Period;
 
-/// The spec of a network.
+/// The spec of a Network: its subnets, and the members that have no Host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkSpec {
     /// The type of the network.
@@ -33,6 +34,7 @@ pub struct NetworkSpec {
 
 /// The type of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum NetworkType {
     /// A local network.
@@ -57,6 +59,7 @@ impl NetworkType {
 
 /// A `WireGuard` network in the form of a star: every spoke talks to the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WireguardNetwork {
     /// The host or member that every other one connects to. It may belong to another fleet.
@@ -83,6 +86,7 @@ fn wireguard_port() -> u16 {
 
 /// The leases of a DHCP server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkDhcp {
     /// The host that serves leases.
@@ -96,6 +100,7 @@ pub struct NetworkDhcp {
 
 /// A member that has no Host object.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkMember {
     /// The member's part of its addresses in the network's subnets, with the same digits in IPv4 and IPv6.

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::Blocks;
 
-/// The spec of a profile.
+/// The spec of a Profile: settings that several hosts share, with parameters.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProfileSpec {
     /// The profile's purpose, in a sentence.
@@ -22,23 +23,31 @@ pub struct ProfileSpec {
     pub includes: BTreeMap<String, Option<BTreeMap<String, Value>>>,
     /// Services that the profile offers to others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(with = "BTreeMap<String, super::EndpointSpec>")
+    )]
     pub endpoints: BTreeMap<String, Value>,
     /// Expression over static facts. If it is false, the profile's resources are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
     /// Resources of the profile, at the middle priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::blocks"))]
     pub resources: Blocks,
     /// Resources at the lowest priority: `resources` and `force` override them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::blocks"))]
     pub defaults: Blocks,
     /// Resources at the highest priority: they override `resources` and `defaults`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::blocks"))]
     pub force: Blocks,
 }
 
 /// A parameter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Param {
     /// Type of the value.
@@ -69,6 +78,7 @@ pub struct Param {
 
 /// A parameter's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ParamType {
     /// Text.

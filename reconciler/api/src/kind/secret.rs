@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::digest::Digest;
 use crate::resource::{Mode, Principal};
 
-/// The spec of a Secret.
+/// The spec of a Secret: values that are encrypted to hosts and operators.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretObjectSpec {
     /// The version: each new value raises it.
@@ -31,6 +32,7 @@ pub struct SecretObjectSpec {
 
 /// One use of a value: a file, or a credential of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretDelivery {
     /// The key of the value.
@@ -54,6 +56,7 @@ pub struct SecretDelivery {
 
 /// What a ciphertext was made for, in clear, because age hides it. `check` compares it with the manifests.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SecretReaders {
     /// The version of the Secret when the value was set.

@@ -104,8 +104,7 @@ macro_rules! composites {
             /// Returns the JSON schema of this type's spec, with all types inlined.
             #[cfg(feature = "schema")]
             pub fn schema(self) -> schemars::Schema {
-                let settings = schemars::generate::SchemaSettings::draft2020_12();
-                let generator = settings.with(|s| s.inline_subschemas = true).into_generator();
+                let generator = crate::schema::generator();
                 match self { $(CompositeKind::$variant => generator.into_root_schema_for::<$spec>(),)* }
             }
 

@@ -153,19 +153,22 @@ impl Resource for PackageSpec {
             return Err(message);
         }
         // Debian policy 5.6.1, with an optional architecture after a colon. apt takes other names as regular
-        // expressions, or as a request to remove (`name-`), so they must not reach it.
+        // expressions, or as a request to install or remove (`name+`, `name-`), so they must not reach it. Names
+        // such as g++ and memtest86+ are real, and apt tries the whole name first.
         let (package, arch) = name.split_once(':').unwrap_or((name, "any"));
         let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
         let good = package.len() >= 2
             && package.as_bytes()[0].is_ascii_alphanumeric()
             && package.bytes().all(rest)
-            && !package.ends_with(['-', '+'])
+            && !package.ends_with('-')
+            && !package
+                .strip_suffix('+')
+                .is_some_and(|name| name.ends_with(|c: char| c.is_ascii_lowercase()))
             && !arch.is_empty()
             && arch
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        // Some real packages end with `+` (g++, libstdc++): apt tries the whole name before the suffix.
-        if good || (package.ends_with("++") && package.bytes().all(rest)) {
+        if good {
             Ok(())
         } else {
             Err(

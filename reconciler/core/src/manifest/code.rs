@@ -15,7 +15,7 @@ codes! {
     UNSUPPORTED_FIELD "unsupported-field" "The field is part of the language, but this version doesn't support it. It is an error because a setting that is silently ignored is worse than one that is missing.";
     MISSING_FLEET "missing-fleet" "A fleet repository has a `fleet.yaml` at its root.";
     WRONG_OBJECT "wrong-object" "The object's kind, version or name doesn't match its file: `hosts/NAME.yaml` holds the Host NAME, and so on.";
-    DUPLICATE_OBJECT "duplicate-object" "Two files hold an object of the same kind and name. Names are unique across all folders below `hosts/`, `profiles/`, `networks/` and `secrets/`.";
+    DUPLICATE_OBJECT "duplicate-object" "Two files hold an object of the same kind and name. Names are unique across all folders below `hosts/`, `profiles/`, `networks/`, `secrets/` and `images/`.";
     MISPLACED_MANIFEST "misplaced-manifest" "The file looks like an object but is in a place that Plumb doesn't read: objects are `fleet.yaml` and `*.yaml` under `hosts/`, `profiles/`, `networks/`, `secrets/`, `images/` and `trust/`.";
     UNKNOWN_TYPE "unknown-type" "The resource type is unknown.";
     INVALID_NAME "invalid-name" "A name doesn't have the required form.";

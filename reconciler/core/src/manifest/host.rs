@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use plumb_api::kind::{HostSpec, HostState, OsFamily};
+use plumb_api::kind::{HostSpec, OsFamily};
 use plumb_api::secret::is_age_key;
 use plumb_document::{Diagnostic, Entry, Map, Node, Span, Value, decode};
 
@@ -220,9 +220,6 @@ pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
         .is_some_and(|os| os.family == OsFamily::Nixos)
     {
         diagnostics.push(unsupported::diagnostic(place("os"), "the family `nixos`"));
-    }
-    if spec.state == HostState::Image {
-        diagnostics.push(unsupported::diagnostic(place("state"), "the state `image`"));
     }
     for (at, one) in spec.connect.iter().enumerate() {
         let span = node

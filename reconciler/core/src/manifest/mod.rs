@@ -9,6 +9,7 @@ pub mod code;
 mod facts;
 mod fleet;
 mod host;
+mod image;
 mod literal;
 mod network;
 mod object;
@@ -36,6 +37,7 @@ pub(crate) use facts::{
 };
 pub(crate) use fleet::FleetObject;
 pub(crate) use host::{Host, Layer, mapping};
+pub(crate) use image::Image;
 pub(crate) use network::Network;
 pub(crate) use object::Broken;
 pub(crate) use profile::{Profile, include};
@@ -197,6 +199,7 @@ pub(crate) struct Manifests {
     pub(crate) profiles: BTreeMap<Arc<str>, Entry<Profile>>,
     pub(crate) networks: BTreeMap<Arc<str>, Entry<Network>>,
     pub(crate) secrets: BTreeMap<Arc<str>, SecretEntry>,
+    pub(crate) images: BTreeMap<Arc<str>, Entry<Image>>,
     /// The repository's identity in the trust policy, if it has one.
     pub(crate) repository: Option<Arc<str>>,
     /// The position of each profile in an order in which including profiles precede included profiles.
@@ -333,7 +336,8 @@ fn find(files: &BTreeMap<Arc<str>, SourceFile>) -> ObjectIndex {
                 kind @ (ObjectKind::Host
                 | ObjectKind::Profile
                 | ObjectKind::Network
-                | ObjectKind::Secret),
+                | ObjectKind::Secret
+                | ObjectKind::Image),
                 name,
             ) => {
                 if let Some(object) = read {
@@ -352,10 +356,8 @@ fn find(files: &BTreeMap<Arc<str>, SourceFile>) -> ObjectIndex {
                     );
                 }
             }
-            Place::Object(kind, _) => found.loose.push(unsupported::diagnostic(
-                &Span::of_file(file.clone()),
-                &format!("an object of the kind {}", kind.as_str()),
-            )),
+            // Only a folder's kind is in `place`; the fleet and the policy have files of their own.
+            Place::Object(ObjectKind::Fleet | ObjectKind::TrustPolicy, _) => {}
             Place::Misnamed => found.loose.push(
                 Diagnostic::error(
                     code::MISPLACED_MANIFEST,
@@ -421,6 +423,7 @@ enum TypedObject {
     Profile(Entry<Profile>),
     Network(Entry<Network>),
     Secret(SecretEntry),
+    Image(Entry<Image>),
 }
 
 impl TypedObject {
@@ -460,7 +463,12 @@ impl TypedObject {
                     .map_err(|diagnostics| broken(object, diagnostics))
             }))),
             ObjectKind::Secret => Some(Self::Secret(SecretEntry::read(object, repository))),
-            _ => None,
+            ObjectKind::Image => Some(Self::Image(object.and_then(|object| {
+                image::read(object)
+                    .map(Arc::new)
+                    .map_err(|diagnostics| broken(object, diagnostics))
+            }))),
+            ObjectKind::Fleet | ObjectKind::TrustPolicy => None,
         }
     }
 }
@@ -503,12 +511,14 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
     });
     let (mut hosts, mut profiles) = (BTreeMap::new(), BTreeMap::new());
     let (mut networks, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+    let mut images = BTreeMap::new();
     for (((_, name), _), typed) in objects.into_iter().zip(typed) {
         match typed {
             Some(TypedObject::Host(host_name, host)) => drop(hosts.insert(host_name, host)),
             Some(TypedObject::Profile(profile)) => drop(profiles.insert(name, profile)),
             Some(TypedObject::Network(network)) => drop(networks.insert(name, network)),
             Some(TypedObject::Secret(secret)) => drop(secrets.insert(name, secret)),
+            Some(TypedObject::Image(image)) => drop(images.insert(name, image)),
             None => {}
         }
     }
@@ -521,6 +531,7 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
         profiles,
         networks,
         secrets,
+        images,
         repository,
         profile_order,
         loose: std::mem::take(&mut loose),
@@ -533,6 +544,8 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
     manifests.facts = Arc::new(facts::all(&manifests));
     let stale = secret::check(&manifests);
     manifests.loose.extend(stale);
+    let unknown = image::check(&manifests);
+    manifests.loose.extend(unknown);
     manifests
 }
 
@@ -595,6 +608,12 @@ impl Manifests {
             self.secrets
                 .values()
                 .filter_map(|entry| entry.object.as_ref().err())
+                .flat_map(|broken| broken.diagnostics.clone()),
+        );
+        all.extend(
+            self.images
+                .values()
+                .filter_map(|entry| entry.as_ref().err())
                 .flat_map(|broken| broken.diagnostics.clone()),
         );
         all.sort_by(|a, b| a.span.cmp(&b.span));

@@ -79,11 +79,6 @@ fn objects_lie_where_rules_by_path_expect_them() {
             "host/a.yaml:1:1: warning[misplaced-manifest]: this looks like a Host, but Plumb doesn't read one here\n  hint: move it to hosts/",
         ),
         (
-            "images/a.yaml",
-            "kind: Image\n",
-            "error[unsupported-field]: an object of the kind Image isn't supported by this version of Plumb",
-        ),
-        (
             "hosts/a.yaml",
             "kind: Host\nmetadata: {name: a}\nspec: {hostKeys: [x]}\n",
             "this isn't an SSH host key",
@@ -142,7 +137,6 @@ fn what_is_not_built_is_refused() {
         "maintenance: {}",
         "drift: {watch: auto}",
         "os: {family: nixos}",
-        "state: image",
     ] {
         let text = host(spec);
         let told = told(&[FLEET, ("hosts/a.yaml", &text)]);
@@ -204,4 +198,42 @@ fn clear_text_secrets_are_found_and_never_quoted() {
     assert!(typo.contains("fleet.yaml:3:"), "{typo}");
     let key = "-----BEGIN PRIVATE KEY-----\nMHcCAQEEIBkgAAAAAAAA\n";
     assert_eq!(told(&[FLEET, ("trust/keys/a.asc", key)]), "");
+}
+
+#[test]
+fn an_image_has_a_host_a_format_and_a_size_that_holds_a_system() {
+    for (path, text, says) in [
+        (
+            "images/a.yaml",
+            "kind: Image\nmetadata: {name: a}\nspec: {host: b, format: sd, size: 4GiB}\n",
+            "images/a.yaml:3:14: error[unknown-reference]: unknown host `b`",
+        ),
+        (
+            "images/a.yaml",
+            "kind: Image\nmetadata: {name: a}\nspec: {host: b, format: floppy, size: 4GiB}\n",
+            "images/a.yaml:3:25: error",
+        ),
+        (
+            "images/a.yaml",
+            "kind: Image\nmetadata: {name: a}\nspec: {host: b, format: sd, size: 1MiB}\n",
+            "images/a.yaml:3:35: error[invalid-value]: an image must have between 256MiB and 16TiB\n  hint: write size: 4GiB",
+        ),
+        (
+            "images/a.yaml",
+            "kind: Image\nmetadata: {name: a}\nspec: {host: b, format: sd}\n",
+            "error[missing-field]",
+        ),
+    ] {
+        let told = told(&[FLEET, (path, text)]);
+        assert!(told.contains(says), "{text}\n{told}");
+    }
+    let host = (
+        "hosts/b.yaml",
+        "kind: Host\nmetadata: {name: b}\nspec: {state: image}\n",
+    );
+    let image = (
+        "images/a.yaml",
+        "kind: Image\nmetadata: {name: a}\nspec: {host: b, format: sd, size: 4GiB}\n",
+    );
+    assert_eq!(told(&[FLEET, host, image]), "");
 }

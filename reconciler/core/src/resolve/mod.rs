@@ -335,8 +335,8 @@ fn intent(
         formerly: spec.formerly.clone(),
         lifecycle: match spec.state {
             HostState::Active => Lifecycle::Active,
-            HostState::Dormant => Lifecycle::Dormant,
-            HostState::Unmanaged | HostState::Image => Lifecycle::Unmanaged,
+            HostState::Dormant | HostState::Image => Lifecycle::Dormant,
+            HostState::Unmanaged => Lifecycle::Unmanaged,
             HostState::Retired => Lifecycle::Retired,
         },
         arch: spec.arch.map(|arch| arch.as_str().to_owned()),

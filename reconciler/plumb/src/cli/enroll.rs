@@ -15,6 +15,7 @@ use crate::connect;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
 use crate::runtime::block_on;
+use crate::schema;
 use crate::workspace::Workspace;
 
 /// Pin a machine's keys and write its Host
@@ -116,7 +117,8 @@ impl Enroll {
                 None => text,
             }
         } else {
-            self.manifest(&labels, &lines, arch.as_deref(), age_key.as_deref())
+            let line = schema::line_in(folder, &format!("hosts/{}.yaml", self.name));
+            line + &self.manifest(&labels, &lines, arch.as_deref(), age_key.as_deref())
         };
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder).or_fail(|| format!("cannot create {}", folder.display()))?;

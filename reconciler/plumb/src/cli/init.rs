@@ -13,18 +13,19 @@ use crate::embedded;
 use crate::git::Git;
 use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
+use crate::schema;
 use founders::{Founders, first_policy};
 use new_policy::random_id;
 
 /// Create a fleet repository that trusts your key
 ///
-/// Writes a small example fleet: `fleet.yaml`, hosts, profiles, and in `trust/` the policy that says
-/// who may change what. Your public key comes from git's `user.signingkey`, or from --ssh-key and
+/// Writes an example fleet: `fleet.yaml`, hosts, networks, a catalogue of profiles, and in `trust/` the
+/// policy that says who may change what. --minimal writes a small one of four hosts. Your public key comes from git's `user.signingkey`, or from --ssh-key and
 /// --openpgp; private keys are never read. With one key the policy needs one signature; with keys of
 /// two people it needs two for sensitive paths.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plumb init fleet\n  plumb init fleet --ssh-key ~/.ssh/id_ed25519.pub\n  plumb init fleet --ssh-key alice=alice.pub --openpgp bob=bob.asc"
+    after_help = "Examples:\n  plumb init fleet\n  plumb init --minimal fleet\n  plumb init fleet --ssh-key ~/.ssh/id_ed25519.pub\n  plumb init fleet --ssh-key alice=alice.pub --openpgp bob=bob.asc"
 )]
 pub(super) struct Init {
     /// The folder, which is created if it doesn't exist
@@ -40,6 +41,10 @@ pub(super) struct Init {
     /// The branch that hosts follow
     #[arg(long, default_value = "main")]
     branch: String,
+
+    /// Write a small fleet instead of the whole catalogue
+    #[arg(long)]
+    minimal: bool,
 }
 
 #[derive(Serialize)]
@@ -57,28 +62,34 @@ impl Init {
         let branch = Git::at(Path::new(".")).branch(&self.branch)?;
         let new = first_policy(self.founders.read(&self.dir)?);
         refuse_a_fleet(&self.dir)?;
-        refuse_what_is_in_the_way(&self.dir)?;
+        let template = if self.minimal {
+            embedded::MINIMAL
+        } else {
+            embedded::TEMPLATE
+        };
+        refuse_what_is_in_the_way(&self.dir, template)?;
         let repository = random_id()?;
-        let policy = new.text(&repository, &branch);
+        let line = schema::line("trust/policy.yaml").unwrap_or_default();
+        let policy = line + &new.text(&repository, &branch);
         let edit = PolicyEdit::create(&self.dir, &new, &policy);
         edit.prove("this policy")?;
         fs::create_dir_all(&self.dir)
             .or_fail(|| format!("cannot create {}", self.dir.display()))?;
         let mut files = Vec::new();
-        for (path, bytes) in embedded::FILES {
+        for (path, bytes) in template {
             // The template's keys are public test keys: never trust them in a real fleet.
             if path.starts_with("trust/") {
                 continue;
             }
-            let renamed;
-            let bytes = if *path == "fleet.yaml" {
-                renamed = rename(bytes, name.as_str());
-                renamed.as_bytes()
+            let mut whole = schema::line(path).unwrap_or_default().into_bytes();
+            if *path == "fleet.yaml" {
+                whole.extend(rename(bytes, name.as_str()).bytes());
             } else {
-                bytes
-            };
-            self.write(path, bytes, &mut files)?;
+                whole.extend(*bytes);
+            }
+            self.write(path, &whole, &mut files)?;
         }
+        files.extend(schema::write(&self.dir)?);
         files.extend(edit.finish("A fleet")?.files);
         let git = Git::at(&self.dir);
         self.own_repository(&git, &branch, shell)?;
@@ -203,13 +214,14 @@ fn refuse_a_fleet(dir: &Path) -> Result<(), Failure> {
 
 /// Refuses to overwrite anything: fails if a file of the new fleet, or a file in the way of one of its
 /// folders, exists.
-fn refuse_what_is_in_the_way(dir: &Path) -> Result<(), Failure> {
+fn refuse_what_is_in_the_way(dir: &Path, template: &[embedded::File]) -> Result<(), Failure> {
     let there = |path: &Path| path.symlink_metadata().is_ok();
     let mut taken: Vec<String> = Vec::new();
     if there(dir) && !dir.is_dir() {
         taken.push(dir.display().to_string());
     }
-    for (path, _) in embedded::FILES {
+    let schemas = (schema::FOLDER, &[] as &[u8]);
+    for (path, _) in template.iter().chain([&schemas]) {
         let folders = Path::new(path).ancestors().skip(1);
         let mut folders = folders.filter(|folder| !folder.as_os_str().is_empty());
         let folder = folders.find(|folder| {

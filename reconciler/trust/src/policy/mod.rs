@@ -40,6 +40,12 @@ pub use pattern::{Pattern, PatternError};
 pub use satisfiable::{Alone, LockedOut, NeedOrigin, Satisfiability, Unsatisfiable};
 pub use spec::{BindRef, Bypass, OnStale, Seconds, SideBranches};
 pub use unusable::Unusable;
+
+/// Creates the JSON Schema of a policy's spec with this generator.
+#[cfg(feature = "schema")]
+pub fn schema(generator: schemars::SchemaGenerator) -> schemars::Schema {
+    generator.into_root_schema_for::<spec::Spec>()
+}
 pub(crate) use validity::unverifiable;
 
 use crate::key_name::KeyName;
@@ -139,6 +145,7 @@ impl Rule {
 
 /// A required number of different identities of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Need {
     /// Name of the group.

@@ -28,33 +28,50 @@ pub(super) struct MetadataSpec {
     _labels: BTreeMap<String, String>,
 }
 
+/// The rules of who may change what in a repository.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Spec {
+    /// The version of the policy: each change raises it by at least one.
     pub(super) serial: Spanned<u64>,
+    /// The identity of the repository, fixed when it is created.
     pub(super) repository: Spanned<String>,
+    /// The full name of the branch that hosts follow: `refs/heads/main`.
     #[serde(rename = "ref")]
     pub(super) reference: Spanned<String>,
+    /// What a signature must say of the branch that it is meant for.
     pub(super) bind_ref: BindRef,
+    /// People and machines, by name, with their keys.
     pub(super) identities: BTreeMap<String, Spanned<IdentitySpec>>,
+    /// Lists of identities, by name, that rules refer to.
     pub(super) groups: BTreeMap<String, Spanned<Vec<Spanned<String>>>>,
+    /// The needs of changes. All rules that match a changed path hold; a path that none matches can't be changed.
     pub(super) rules: Spanned<Vec<Spanned<RuleSpec>>>,
+    /// The requirement for commits of merged branches.
     #[serde(default)]
     pub(super) side_branches: SideBranches,
+    /// The settings of approvals.
     #[serde(default)]
     pub(super) approvals: ApprovalsSpec,
+    /// The limits for times in commits.
     #[serde(default)]
     pub(super) time: TimeSpec,
+    /// The limits for keys.
     #[serde(default)]
     pub(super) crypto: CryptoSpec,
+    /// The heartbeat: a signed tag that shows that no commits are withheld.
     pub(super) freshness: Option<FreshnessSpec>,
+    /// Periods in which changes aren't accepted.
     #[serde(default)]
     pub(super) freeze: Vec<Spanned<FreezeSpec>>,
+    /// The needs of an emergency, and what it bypasses.
     pub(super) emergency: Option<EmergencySpec>,
 }
 
 /// The way in which a signature must name the branch that it is meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum BindRef {
     /// Not at all. For one person with their own server.
@@ -69,6 +86,7 @@ pub enum BindRef {
 
 /// The requirement for commits of merged branches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum SideBranches {
     /// None: whoever approves the merge vouches for them.
@@ -78,59 +96,91 @@ pub enum SideBranches {
     AllSigned,
 }
 
+/// A person or a machine.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct IdentitySpec {
+    /// Keys of the identity. A key belongs to one identity.
     pub(super) keys: Spanned<Vec<Spanned<KeySpec>>>,
 }
 
+/// A key: exactly one of `openpgp` and `ssh`. Its file is in `trust/keys/`.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct KeySpec {
+    /// The fingerprint of an OpenPGP certificate: 40 or 64 hexadecimal digits.
     pub(super) openpgp: Option<Spanned<String>>,
+    /// The fingerprint of an SSH key: `SHA256:…`.
     pub(super) ssh: Option<Spanned<String>>,
+    /// The time (RFC 3339) from which signatures of the key don't count.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>"))]
     pub(super) valid_before: Option<Timestamp>,
 }
 
+/// The needs of a change.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleSpec {
+    /// Patterns of paths: `**` is everything, `trust/**` everything below `trust`.
     pub(super) paths: Option<Spanned<Vec<Spanned<String>>>>,
+    /// A selector of the hosts that the change affects.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Value>"))]
     pub(super) hosts: Option<Spanned<serde::de::IgnoredAny>>,
+    /// The required signatures and approvals; all of them must be there.
     pub(super) need: Spanned<Vec<Spanned<Need>>>,
 }
 
+/// The settings of approvals.
 #[derive(Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ApprovalsSpec {
+    /// Maximum time between the signatures of one step; `7d` when left out.
     pub(super) max_age: Option<Seconds>,
 }
 
+/// The limits for times in commits.
 #[derive(Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TimeSpec {
+    /// Maximum clock error that is tolerated; `10m` when left out.
     pub(super) skew: Option<Seconds>,
+    /// Maximum time between the date of a signature and the time at which a controller first sees it; `14d` when left out.
     pub(super) max_age: Option<Seconds>,
 }
 
+/// The limits for keys.
 #[derive(Deserialize, Default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CryptoSpec {
+    /// Minimum length in bits of an RSA key that counts; 3072 when left out.
     pub(super) min_rsa_bits: Option<Spanned<u32>>,
 }
 
+/// The heartbeat: a signed tag that shows that no commits are withheld.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct FreshnessSpec {
+    /// Pattern of the tags' names: `alive/main/*`.
     pub(super) tag: Spanned<String>,
+    /// The identity that signs heartbeats. It is in no group.
     pub(super) from: Spanned<String>,
+    /// Maximum age of the latest heartbeat.
     pub(super) max_age: Seconds,
+    /// The effect of a stale heartbeat.
     #[serde(default)]
     pub(super) on_stale: OnStale,
 }
 
 /// The effect of a stale heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum OnStale {
     /// No new commit is accepted, and an alarm is raised.
@@ -140,17 +190,27 @@ pub enum OnStale {
     Alarm,
 }
 
+/// A period in which changes aren't accepted.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct FreezeSpec {
+    /// The beginning (RFC 3339).
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub(super) from: Timestamp,
+    /// The end (RFC 3339).
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub(super) to: Timestamp,
+    /// Patterns of the paths that the freeze concerns; all of them when left out.
     pub(super) paths: Option<Vec<Spanned<String>>>,
+    /// A selector of the hosts that the freeze concerns.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Value>"))]
     pub(super) hosts: Option<Spanned<serde::de::IgnoredAny>>,
 }
 
 /// A check that an emergency bypasses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Bypass {
     /// Freezes.
@@ -159,12 +219,18 @@ pub enum Bypass {
     Counts,
 }
 
+/// The needs of an emergency, and what it bypasses.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct EmergencySpec {
+    /// The signatures and approvals that a declaration of an emergency needs.
     pub(super) need: Spanned<Vec<Spanned<Need>>>,
+    /// Time for which an emergency holds.
     pub(super) ttl: Seconds,
+    /// The checks that an emergency bypasses.
     pub(super) bypasses: Vec<Bypass>,
+    /// Patterns of paths that an emergency never changes.
     #[serde(default)]
     pub(super) never: Vec<Spanned<String>>,
 }
@@ -210,6 +276,25 @@ impl fmt::Display for Seconds {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Seconds {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Seconds".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "pattern": "^([0-9]+[smhdw])+$",
+            "title": "length of time such as 30s",
+        })
     }
 }
 

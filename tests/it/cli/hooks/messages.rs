@@ -14,6 +14,7 @@ pub(super) fn fleet_of_two(env: &Environment) -> String {
         ".",
         &[
             "init",
+            "--minimal",
             "fleet",
             "--ssh-key",
             "alice=alice.pub",

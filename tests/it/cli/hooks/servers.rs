@@ -36,7 +36,7 @@ fn a_bare_repository_needs_only_git_and_plumb() {
         env.be("alice");
         let object_format = format!("--object-format={format}");
         env.git(".", &["init", "--quiet", &object_format, "fleet"]);
-        env.plumb(".", &["init", "fleet"]).exits(0);
+        env.plumb(".", &["init", "--minimal", "fleet"]).exits(0);
         let first = env.commit("A fleet", &["-S"]);
         assert_eq!(first.len(), if format == "sha1" { 40 } else { 64 });
         // The first commit's objects come from another repository: the server is a fork.
@@ -153,7 +153,7 @@ fn the_branch_that_is_judged_is_the_policy_s() {
     let env = Environment::new();
     env.key("alice");
     env.be("alice");
-    env.plumb(".", &["init", "fleet", "--branch", "prod"])
+    env.plumb(".", &["init", "--minimal", "fleet", "--branch", "prod"])
         .exits(0);
     env.git("fleet", &["symbolic-ref", "HEAD", "refs/heads/prod"]);
     let first = env.commit("A fleet", &["-S"]);

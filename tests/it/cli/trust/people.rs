@@ -82,7 +82,7 @@ impl Environment {
             .map(|name| format!("--ssh-key={name}={name}.pub"))
             .to_vec();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-        self.plumb(".", &[&["init", "fleet"][..], &keys].concat())
+        self.plumb(".", &[&["init", "--minimal", "fleet"][..], &keys].concat())
             .exits(0);
         let first = self.commit("A fleet", &["-S"]);
         self.git("fleet", &["config", "plumb.introduction", &first]);

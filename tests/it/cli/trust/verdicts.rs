@@ -443,7 +443,7 @@ fn before_the_first_commit_it_is_said_to_commit_first() {
     let env = Environment::new();
     env.key("alice");
     env.be("alice");
-    env.plumb(".", &["init", "fleet"]).exits(0);
+    env.plumb(".", &["init", "--minimal", "fleet"]).exits(0);
     for command in [&["diff"][..], &["verify"], &["approve", "--yes", "main"]] {
         let run = env.plumb("fleet", command);
         assert_ne!(run.code, 0, "{command:?}");

@@ -1,7 +1,7 @@
 use super::*;
 
 fn files() -> Sources<()> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fleet-repo-template");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fleet-repo-minimal");
     let mut files = BTreeMap::new();
     let mut open = vec![root.clone()];
     while let Some(folder) = open.pop() {

@@ -13,6 +13,7 @@ use plumb_document::{decode, parse};
 use serde_json::Value;
 
 use crate::report::{Failure, OrFail as _};
+use crate::schema;
 use crate::workspace::Workspace;
 use crate::yaml_edit::scalar;
 
@@ -84,7 +85,12 @@ impl SecretFolder {
         };
         let head = head(&old, &secret.name)
             .ok_or_else(|| Failure::new(what()).hint("write `spec:` on a line of its own"))?;
-        let text = format!("{head}{}", spec_text(&secret.spec)?);
+        let line = if old.is_empty() {
+            schema::line_in(&self.folder, &secret.file)
+        } else {
+            String::new()
+        };
+        let text = format!("{line}{head}{}", spec_text(&secret.spec)?);
         let read = parse(&Arc::from(&*secret.file), text.as_bytes())
             .ok()
             .and_then(|node| decode::<SecretObjectSpec>(node.get("spec")?).ok());
