@@ -88,6 +88,7 @@ pub struct HostSpec {
 
 /// A port that is forwarded to an endpoint of another machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ForwardSpec {
     /// The network or interface (`interface:NAME`) that the connections come from.
