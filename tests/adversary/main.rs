@@ -7,6 +7,8 @@ mod ahead;
 mod attack;
 mod certificates;
 mod edges;
+#[cfg(feature = "whole")]
+mod effects;
 mod flood_budget;
 mod flood_inputs;
 mod floods;

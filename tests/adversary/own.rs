@@ -1,20 +1,6 @@
-//! Effects that rules by path can't see yet, and what follows from that.
+//! Limits of reads, and the JSON of a verdict.
 
-use plumb_trust::ReasonCode as R;
 use tests::objects::World;
-
-// Cases 81 and 82 are about rules by `hosts`: a host with a protected host's address, and a relabelling
-// together with a loosening. Until effects are computed such rules are refused as a whole, so that
-// nobody relies on what isn't there.
-#[test]
-fn case_81_and_82_rules_by_effect_are_refused() {
-    let w = World::with(|policy| {
-        policy
-            .rules
-            .push("{hosts: \"env=prod\", need: [{from: ops, count: 2}]}".to_owned());
-    });
-    assert_eq!(w.verify(w.root).reasons[0].code, R::PolicyInvalid);
-}
 
 // Case 83, a small pack that inflates to much, is refused where packs are read; here it is the limit
 // that each read carries.

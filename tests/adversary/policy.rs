@@ -383,23 +383,6 @@ fn own_31_no_rule_for_a_path() {
 }
 
 #[test]
-fn own_32_rules_by_hosts_are_refused_until_they_can_be_judged() {
-    let w = World::with(|policy| {
-        policy
-            .rules
-            .push("{hosts: env=prod, need: [{from: ops, count: 2}]}".to_owned());
-    });
-    let outcome = w.verify(w.root);
-    assert_eq!(outcome.reasons[0].code, R::PolicyInvalid);
-    assert!(
-        outcome.reasons[0].message.contains("hosts"),
-        "{}",
-        outcome.reasons[0].message
-    );
-    assert!(outcome.revision().is_some());
-}
-
-#[test]
 fn own_33_a_beacon_approves_nothing() {
     let p = people();
     let mut w = World::with(|policy| policy.identity("beacon", &[&p.mallory]));

@@ -2,9 +2,13 @@
 //! replays the corpus with the usual compiler.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
+use plumb_api::selector::Selector;
+use plumb_core::desired::HostResult;
+use plumb_core::manifest::{Sources, load};
+use plumb_core::resolve::resolve;
 use plumb_trust::object::{Commit, Tag, Tree};
 use plumb_trust::policy::KeyFile;
 use plumb_trust::{
@@ -16,14 +20,18 @@ use plumb_trust::{
 pub type Entry = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const ENTRIES: [Entry; 8] = [
+pub const ENTRIES: [Entry; 12] = [
     ("armor", armor),
     ("commit", commit),
     ("key", key),
+    ("manifest", manifest),
+    ("patch", patch),
     ("pattern", pattern),
     ("policy", policy),
+    ("selector", selector),
     ("signature", signature),
     ("tag", tag),
+    ("template", template),
     ("tree", tree),
 ];
 
@@ -77,6 +85,86 @@ pub fn key(data: &[u8]) {
         let _ = key.owner();
     }
     let _ = Revocations::default().read(data);
+}
+
+/// Loading and resolving never panics, each diagnostic has a place, and a host whose manifest is any bytes
+/// holds no other host.
+pub fn manifest(data: &[u8]) {
+    const FLEET: &[u8] = b"kind: Fleet\nmetadata: {name: home}\nspec: {domain: fleet.example}\n";
+    const GOOD: &[u8] = b"kind: Host\nmetadata: {name: good}\nspec: {resources: {file: {/etc/motd: {content: hello}}}}\n";
+    const PROFILE: &[u8] = b"kind: Profile\nmetadata: {name: base}\nspec:\n  params: {port: {type: integer, default: 80}}\n  resources: {file: {/etc/base: {content: {template: \"{{ params.port }} {{ host.name }}\"}}}}\n";
+    const NETWORK: &[u8] =
+        b"kind: Network\nmetadata: {name: lan}\nspec: {subnets: [192.0.2.0/24]}\n";
+    let files = [
+        ("fleet.yaml", FLEET),
+        ("hosts/bad.yaml", data),
+        ("hosts/good.yaml", GOOD),
+        ("networks/lan.yaml", NETWORK),
+        ("profiles/base.yaml", PROFILE),
+    ];
+    let files: BTreeMap<Arc<str>, _> = files
+        .into_iter()
+        .map(|(path, bytes)| (Arc::from(path), bytes.into()))
+        .collect();
+    let resolved = resolve(
+        &load(Sources {
+            revision: (),
+            files,
+        })
+        .fleet,
+    );
+    for diagnostic in &resolved.diagnostics {
+        assert!(!diagnostic.span.file().is_empty() && diagnostic.span.line() > 0);
+        assert!(!diagnostic.message.is_empty(), "{diagnostic}");
+    }
+    for (name, host) in &resolved.hosts {
+        let is_held = matches!(host, HostResult::Held(_));
+        assert!(name.as_str() == "bad" || !is_held, "{name} is held");
+    }
+}
+
+/// A list of patches of a host's resources; see [`manifest`].
+pub fn patch(data: &[u8]) {
+    let mut text = b"kind: Host\nmetadata: {name: bad}\nspec:\n  resources: {file: {/etc/x: {content: x, mode: \"0644\"}}, package: {tmux: {}}}\n  patches:\n".to_vec();
+    for line in data.split(|b| *b == b'\n') {
+        text.extend_from_slice(b"    ");
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    manifest(&text);
+}
+
+/// Rendering a template never panics and ends; see [`manifest`].
+pub fn template(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let mut quoted = String::new();
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            c if c.is_control() => return,
+            c => quoted.push(c),
+        }
+    }
+    manifest(
+        format!("kind: Host\nmetadata: {{name: bad}}\nspec: {{resources: {{file: {{/etc/x: {{content: {{template: \"{quoted}\"}}}}}}}}}}\n")
+            .as_bytes(),
+    );
+}
+
+/// Parsing never panics; a selector reads back as itself.
+pub fn selector(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(selector) = Selector::parse(text) {
+        let written = selector.to_string();
+        let again = Selector::parse(&written).expect("what is written can be read");
+        assert_eq!(again, selector, "{text:?} {written:?}");
+        let _ = selector.matches("linda", &BTreeMap::new());
+    }
 }
 
 /// Matching never panics and isn't slow; what owns a folder owns what is in it. The first line is the

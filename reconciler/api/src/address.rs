@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -45,6 +45,21 @@ impl AnyKind {
             .chain(composite)
     }
 
+    /// Returns the name of every type, primitive ones first.
+    pub fn names() -> &'static [&'static str] {
+        static NAMES: LazyLock<Vec<&'static str>> =
+            LazyLock::new(|| AnyKind::all().map(AnyKind::as_str).collect());
+        &NAMES
+    }
+
+    /// Returns the field that a value in place of a resource's fields probably means.
+    pub fn value_field(self) -> Option<&'static str> {
+        match self {
+            Self::Primitive(kind) => kind.value_field(),
+            Self::Composite(kind) => kind.value_field(),
+        }
+    }
+
     /// Returns the name in manifests and addresses.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -75,11 +90,7 @@ impl FromStr for AnyKind {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let found = Self::all().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| {
-            let all: Vec<_> = Self::all().map(Self::as_str).collect();
-            let problem = format!("unknown resource type; use one of: {}", all.join(", "));
-            InvalidName::new(text, problem)
-        })
+        found.ok_or_else(|| InvalidName::unknown_type(text, text, Self::names()))
     }
 }
 
@@ -211,7 +222,7 @@ impl Serialize for AnyAddress {
 impl<'de> Deserialize<'de> for AnyAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        text.parse().map_err(InvalidName::into_serde)
     }
 }
 

@@ -35,6 +35,7 @@ pub mod resource;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod secret;
+pub mod selector;
 pub mod size;
 
 pub use address::{AnyAddress, AnyKind, CompositeAddress};

@@ -16,6 +16,17 @@ pub struct InvalidName {
     pub given: String,
     /// The mistake and the right form, in a phrase.
     pub problem: Cow<'static, str>,
+    /// The unknown word within the text, if the mistake is one.
+    pub unknown: Option<UnknownWord>,
+}
+
+/// A word that isn't one of a closed list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownWord {
+    /// The word.
+    pub word: String,
+    /// The words that would be right.
+    pub known: &'static [&'static str],
 }
 
 impl InvalidName {
@@ -24,6 +35,27 @@ impl InvalidName {
         Self {
             given: given.chars().take(80).collect(),
             problem: problem.into(),
+            unknown: None,
+        }
+    }
+
+    /// Creates the error about an unknown resource type.
+    pub(crate) fn unknown_type(given: &str, word: &str, known: &'static [&'static str]) -> Self {
+        let word: String = word.chars().take(80).collect();
+        Self {
+            unknown: Some(UnknownWord {
+                word: word.clone(),
+                known,
+            }),
+            ..Self::new(given, format!("unknown resource type `{word}`"))
+        }
+    }
+
+    /// Returns the error as one of a deserializer, which suggests the word that was probably meant.
+    pub(crate) fn into_serde<E: serde::de::Error>(self) -> E {
+        match self.unknown {
+            Some(unknown) => E::unknown_variant(&unknown.word, unknown.known),
+            None => E::custom(self),
         }
     }
 }
@@ -190,14 +222,7 @@ impl FromStr for Address {
             ));
         };
         let Ok(kind) = kind.parse::<Kind>() else {
-            let all: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-            return Err(InvalidName::new(
-                text,
-                format!(
-                    "unknown resource type `{kind}`; use one of: {}",
-                    all.join(", ")
-                ),
-            ));
+            return Err(InvalidName::unknown_type(text, kind, Kind::NAMES));
         };
         Self::new(kind, name)
     }
@@ -215,7 +240,18 @@ impl fmt::Debug for Address {
     }
 }
 
-text_serde!(Address);
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(InvalidName::into_serde)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -236,7 +272,7 @@ mod tests {
     fn wrong_addresses_say_what_is_right() {
         for (text, says) in [
             ("motd", "TYPE:NAME"),
-            ("files:/etc/motd", "use one of: file"),
+            ("files:/etc/motd", "unknown resource type `files`"),
             ("file:etc/motd", "absolute"),
             ("file:/etc/../motd", "`..`"),
         ] {

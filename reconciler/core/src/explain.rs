@@ -1,130 +1,29 @@
 //! `plumb explain HOST ADDRESS`: finds the origin of every value of a resource, and why the host has the
 //! resource.
 
+mod model;
+mod profile;
+
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use plumb_api::resource::{Strength, reads};
 use plumb_api::{Address, AnyAddress, AnyKind, HostName};
 use plumb_document::{Diagnostic, Node, Span, closest};
-use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::compose::{
-    Field, FieldValues, HostContext, Instance, Pick, Priority, Slot, compose, merge,
+    Field, FieldValues, HostContext, Pick, Priority, Scope, Slot, compose, merge,
 };
-use crate::manifest::{FieldRef, Fleet, HostFacts, Manifests, Problems, closest_address};
+use crate::manifest::{FieldRef, Fleet, Host, HostFacts, Manifests, Problems, closest_address};
 use crate::render::{BrokenReads, view};
 use crate::resolve::{BuildContext, held_because};
+use crate::shown;
 
-/// The origins of the values of one resource or profile on a host.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Explanation {
-    /// The host.
-    pub host: HostName,
-    /// The requested address.
-    pub address: String,
-    /// The composite that the resource was expanded from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub part_of: Option<String>,
-    /// The resources that a composite expands into; empty for other resources.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<String>,
-    /// The fields of a resource, or the parameters of a profile.
-    pub fields: Vec<FieldOrigin>,
-    /// The places in manifests that define the resource or include the profile, each with the includes that
-    /// lead there.
-    pub because: Vec<Reason>,
-    /// True if a profile's `when` condition holds, so that the host gets its resources; `None` for a resource.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub active: Option<bool>,
-    /// Resources that are applied before this one.
-    pub after: Vec<String>,
-    /// Resources that are applied after this one, or that react to its changes with a restart or reload.
-    pub before: Vec<String>,
-}
-
-/// The origin of one field's value.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FieldOrigin {
-    /// The field.
-    pub field: String,
-    /// The value as the host receives it; a content is shown as its full text.
-    pub value: Json,
-    /// The places that set the value: more than one if they agree, or if the field is a set.
-    pub from: Vec<Origin>,
-    /// The places whose values were overridden.
-    pub overrode: Vec<Origin>,
-}
-
-/// One place that sets a value.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Origin {
-    /// The place in the file.
-    pub place: Span,
-    /// The manifest or profile that sets the value: `profile metrics`, `host linda`, `fleet.yaml`.
-    pub by: String,
-    /// The priority; `None` for patches and parameters of profiles, which have no priority.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub priority: Option<&'static str>,
-    /// The value as written.
-    pub written: Json,
-}
-
-/// A place that defines a resource or includes a profile.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Reason {
-    /// The place in the file.
-    pub place: Span,
-    /// The manifest or profile of this place: `profile metrics`, `host linda`, `fleet.yaml`.
-    pub by: String,
-    /// The includes that lead to this place, outermost first: `profile base at fleet.yaml:10:17`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub through: Vec<String>,
-}
-
-/// The error of [`explain`].
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum NoExplanation {
-    /// No host has this name.
-    #[error("unknown host `{name}`{}", meant(.near.as_deref()))]
-    NoHost {
-        /// The requested name.
-        name: String,
-        /// A host with a similar name.
-        near: Option<String>,
-    },
-    /// The address can't be parsed.
-    #[error("{0}")]
-    NoAddress(String),
-    /// The host has nothing at this address.
-    #[error("{host} has no `{address}`{}", meant(.near.as_deref()))]
-    NotThere {
-        /// The host.
-        host: HostName,
-        /// The requested address.
-        address: String,
-        /// An address with a similar name.
-        near: Option<String>,
-    },
-    /// The host's desired state can't be computed, because its manifests have errors.
-    #[error("{host} is held: manifests that it reads have errors")]
-    Held {
-        /// The host.
-        host: HostName,
-        /// The errors of its manifests.
-        diagnostics: Vec<Diagnostic>,
-    },
-}
-
-fn meant(near: Option<&str>) -> String {
-    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
-}
+pub use model::{
+    Changed, CommitHeader, Explanation, FieldOrigin, FileOrigin, LastChange, NoExplanation, Origin,
+    Reason,
+};
 
 /// Explains `type:name`, `type:name#field` or `profile:key` of a host.
 ///
@@ -163,7 +62,7 @@ pub fn explain<R>(
     };
     let facts = known.as_ref().map_err(held)?;
     match wanted {
-        FieldRef::Profile(key) => profile(name, facts, &key),
+        FieldRef::Profile(key) => profile::explain(manifest, facts, &key),
         FieldRef::Resource(wanted, field) => {
             let reads = Arc::new(BrokenReads::default());
             let fleet = view(&manifests.facts, &reads, Some(facts));
@@ -186,9 +85,14 @@ pub fn explain<R>(
                 };
                 match found {
                     None => Ok(Err(closest_address(&wanted.to_string(), &known))),
-                    Some((address, slot)) => of_slot(&build, facts, address, slot, &known)
-                        .map(Ok)
-                        .map_err(Problems::from),
+                    Some((address, slot)) => Explainer {
+                        build: &build,
+                        host: manifest,
+                        facts,
+                    }
+                    .of_slot(address, slot, &known)
+                    .map(Ok)
+                    .map_err(Problems::from),
                 }
             });
             match composed {
@@ -232,171 +136,245 @@ fn word(priority: Priority) -> &'static str {
     }
 }
 
-fn origin(pick: &Pick<'_>) -> Origin {
-    Origin {
-        place: pick.key.span.clone(),
-        by: pick.piece.scope.by.to_string(),
-        priority: Some(word(pick.piece.priority)),
-        written: json(&pick.node),
-    }
-}
-
 /// The word in the place of a secret text.
 const HIDDEN: &str = "(hidden)";
 
-/// True if a field's value is a secret text.
-fn is_confidential(kind: AnyKind, name: &str) -> bool {
-    matches!(kind, AnyKind::Primitive(kind) if kind.confidential().contains(&name))
+/// True if a field's value is a secret text, or is encrypted.
+fn is_hidden(kind: AnyKind, name: &str) -> bool {
+    matches!(kind, AnyKind::Primitive(kind)
+        if kind.confidential().contains(&name) || kind.encrypted().contains(&name))
 }
 
-/// Returns a field's value as it is written in the manifest, unless it is a secret.
-fn written(kind: AnyKind, name: &str, node: &Node) -> Json {
-    if is_confidential(kind, name) {
-        return Json::from(HIDDEN);
-    }
-    json(node)
+/// Explains the resources of one host.
+struct Explainer<'a> {
+    build: &'a BuildContext<'a>,
+    host: &'a Host,
+    facts: &'a HostFacts,
 }
 
-/// Returns a field's value as the host receives it. A content is returned as its text.
-fn value(
-    build: &BuildContext<'_>,
+/// A value of a field in a manifest.
+#[derive(Clone, Copy)]
+struct Written<'a> {
     kind: AnyKind,
-    name: &str,
-    node: &Node,
-    scope: &crate::compose::Scope,
-) -> Result<Json, Vec<Diagnostic>> {
-    let mut contents = Vec::new();
-    let rendered = build.value(kind, name, node, scope, &mut contents)?;
-    if is_confidential(kind, name) {
-        return Ok(Json::from(HIDDEN));
-    }
-    Ok(match contents.pop() {
-        Some((_, bytes)) => match std::str::from_utf8(&bytes) {
-            Ok(text) => Json::from(text),
-            Err(_) => json(&rendered),
-        },
-        None => json(&rendered),
-    })
+    name: &'a str,
+    node: &'a Node,
+    scope: &'a Scope,
 }
 
-fn of_field(
-    build: &BuildContext<'_>,
-    kind: AnyKind,
-    field: &Field<'_>,
-) -> Result<FieldOrigin, Vec<Diagnostic>> {
-    let value = match &field.says {
-        FieldValues::One(pick, _) => {
-            value(build, kind, &field.name, &pick.node, &pick.piece.scope)?
+impl<'a> Written<'a> {
+    fn of(kind: AnyKind, name: &'a str, pick: &'a Pick<'_>) -> Self {
+        Self {
+            kind,
+            name,
+            node: &pick.node,
+            scope: &pick.piece.scope,
         }
-        FieldValues::Union(picks) => {
-            let mut all: Vec<Json> = Vec::new();
-            for pick in picks {
-                if let Json::Array(items) =
-                    value(build, kind, &field.name, &pick.node, &pick.piece.scope)?
-                {
-                    all.extend(items);
+    }
+
+    /// Returns the value as it is written in the manifest, unless it is a secret.
+    fn json(&self) -> Json {
+        if is_hidden(self.kind, self.name) {
+            return Json::from(HIDDEN);
+        }
+        json(self.node)
+    }
+}
+
+impl Explainer<'_> {
+    /// Returns a field's value as the host receives it. A content is returned as its text.
+    fn value(&self, written: Written<'_>) -> Result<Json, Vec<Diagnostic>> {
+        let Written {
+            kind,
+            name,
+            node,
+            scope,
+        } = written;
+        let mut contents = Vec::new();
+        let rendered = self.build.value(kind, name, node, scope, &mut contents)?;
+        if is_hidden(kind, name) {
+            return Ok(Json::from(HIDDEN));
+        }
+        Ok(match contents.pop() {
+            Some((_, bytes)) => match std::str::from_utf8(&bytes) {
+                Ok(text) => shown::content(text),
+                Err(_) => json(&rendered),
+            },
+            None => json(&rendered),
+        })
+    }
+
+    /// Returns the file of the repository that a value is read or rendered from.
+    fn file(&self, written: Written<'_>) -> Option<FileOrigin> {
+        let form = |form: &str| written.node.as_map()?.get(form);
+        let is_file = matches!(written.kind, AnyKind::Primitive(kind) if kind.files().contains(&written.name));
+        let node = match written.name {
+            _ if is_file => written.node,
+            "content" => form("file").or_else(|| form("templateFile"))?,
+            _ => return None,
+        };
+        let path = self.build.rendered(node, written.scope).ok()?;
+        let manifests = self.build.manifests;
+        let (path, _) = manifests.files.get_key_value(path.as_str()?)?;
+        Some(FileOrigin {
+            path: path.clone(),
+            last_change: None,
+        })
+    }
+
+    fn origin(&self, written: Written<'_>, priority: Option<Priority>, place: &Span) -> Origin {
+        Origin {
+            place: place.clone(),
+            by: written.scope.by.to_string(),
+            priority: priority.map(word),
+            written: written.json(),
+            file: self.file(written),
+            last_change: None,
+        }
+    }
+
+    /// Returns the parameters that an expression of the value, or of the template that it names, reads.
+    fn params(&self, written: Written<'_>, file: Option<&FileOrigin>) -> Vec<FieldOrigin> {
+        let Some((key, _)) = &written.scope.instance else {
+            return Vec::new();
+        };
+        let mut text = written.json().to_string();
+        let template = file.and_then(|file| self.build.manifests.files.get(&file.path)?.bytes());
+        text.push_str(template.map_or("", |bytes| std::str::from_utf8(bytes).unwrap_or_default()));
+        let mut all = profile::params(self.host, self.facts, key);
+        all.retain(|param| reads_param(&text, &param.field));
+        all
+    }
+
+    fn of_field(&self, kind: AnyKind, field: &Field<'_>) -> Result<FieldOrigin, Vec<Diagnostic>> {
+        let value = match &field.says {
+            FieldValues::One(pick, _) => self.value(Written::of(kind, &field.name, pick))?,
+            FieldValues::Union(picks) => {
+                let mut all: Vec<Json> = Vec::new();
+                for pick in picks {
+                    if let Json::Array(items) = self.value(Written::of(kind, &field.name, pick))? {
+                        all.extend(items);
+                    }
+                }
+                all.sort_by_key(ToString::to_string);
+                all.dedup();
+                Json::Array(all)
+            }
+        };
+        let origin = |pick: &Pick<'_>| {
+            let written = Written::of(kind, &field.name, pick);
+            self.origin(written, Some(pick.piece.priority), &pick.key.span)
+        };
+        let from: Vec<Origin> = field.picks().map(origin).collect();
+        let mut params: Vec<FieldOrigin> = Vec::new();
+        for (pick, origin) in field.picks().zip(&from) {
+            let written = Written::of(kind, &field.name, pick);
+            for param in self.params(written, origin.file.as_ref()) {
+                if !params.contains(&param) {
+                    params.push(param);
                 }
             }
-            all.sort_by_key(ToString::to_string);
-            all.dedup();
-            Json::Array(all)
         }
-    };
-    let origin = |pick: &Pick<'_>| Origin {
-        written: written(kind, &field.name, &pick.node),
-        ..origin(pick)
-    };
-    Ok(FieldOrigin {
-        field: field.name.to_string(),
-        value,
-        from: field.picks().map(origin).collect(),
-        overrode: field.under.iter().map(origin).collect(),
-    })
-}
+        Ok(FieldOrigin {
+            field: field.name.to_string(),
+            value,
+            from,
+            overrode: field.under.iter().map(origin).collect(),
+            params,
+        })
+    }
 
-fn of_slot(
-    build: &BuildContext<'_>,
-    facts: &HostFacts,
-    address: &AnyAddress,
-    slot: &Slot<'_, '_>,
-    known: &BTreeSet<AnyAddress>,
-) -> Result<Explanation, Vec<Diagnostic>> {
-    let mut fields = Vec::new();
-    let mut because = Vec::new();
-    match slot {
-        Slot::Pieces(pieces) => {
-            for field in merge(pieces)? {
-                fields.push(of_field(build, address.kind(), &field)?);
+    fn of_slot(
+        &self,
+        address: &AnyAddress,
+        slot: &Slot<'_, '_>,
+        known: &BTreeSet<AnyAddress>,
+    ) -> Result<Explanation, Vec<Diagnostic>> {
+        let mut fields = Vec::new();
+        let mut because = Vec::new();
+        match slot {
+            Slot::Pieces(pieces) => {
+                for field in merge(pieces)? {
+                    fields.push(self.of_field(address.kind(), &field)?);
+                }
+                for piece in *pieces {
+                    let through = piece
+                        .scope
+                        .instance
+                        .as_ref()
+                        .map(|(key, _)| profile::way(self.facts, key))
+                        .unwrap_or_default();
+                    because.push(Reason {
+                        place: piece.span.clone(),
+                        by: piece.scope.by.to_string(),
+                        through,
+                        last_change: None,
+                    });
+                }
             }
-            for piece in *pieces {
-                let through = piece
-                    .scope
-                    .instance
-                    .as_ref()
-                    .map(|(key, _)| way(facts, key))
-                    .unwrap_or_default();
+            Slot::Patched { resource, parts } => {
+                let patched = |name: &str| resource.fields.iter().any(|one| &*one.key.text == name);
+                for field in merge(parts)? {
+                    if !patched(&field.name) {
+                        fields.push(self.of_field(address.kind(), &field)?);
+                    }
+                }
+                for field in &resource.fields {
+                    let written = Written {
+                        kind: address.kind(),
+                        name: &field.key.text,
+                        node: &field.node,
+                        scope: &field.scope,
+                    };
+                    let origin = self.origin(written, None, &field.key.span);
+                    fields.push(FieldOrigin {
+                        field: field.key.text.to_string(),
+                        value: self.value(written)?,
+                        params: self.params(written, origin.file.as_ref()),
+                        from: vec![origin],
+                        overrode: Vec::new(),
+                    });
+                }
                 because.push(Reason {
-                    place: piece.span.clone(),
-                    by: piece.scope.by.to_string(),
-                    through,
+                    place: resource.span.clone(),
+                    by: "a patch of the host".to_owned(),
+                    through: Vec::new(),
+                    last_change: None,
                 });
             }
         }
-        Slot::Patched { resource, parts } => {
-            let patched = |name: &str| resource.fields.iter().any(|one| &*one.key.text == name);
-            for field in merge(parts)? {
-                if !patched(&field.name) {
-                    fields.push(of_field(build, address.kind(), &field)?);
-                }
+        fields.sort_by(|a, b| a.field.cmp(&b.field));
+        let expansion = self.build.expansion;
+        let (part_of, parts) = match address {
+            AnyAddress::Primitive(address) => {
+                let origin = expansion.origin(address);
+                (origin.map(ToString::to_string), Vec::new())
             }
-            for field in &resource.fields {
-                let origin = Origin {
-                    place: field.key.span.clone(),
-                    by: field.scope.by.to_string(),
-                    priority: None,
-                    written: written(address.kind(), &field.key.text, &field.node),
-                };
-                fields.push(FieldOrigin {
-                    field: field.key.text.to_string(),
-                    value: value(
-                        build,
-                        address.kind(),
-                        &field.key.text,
-                        &field.node,
-                        &field.scope,
-                    )?,
-                    from: vec![origin],
-                    overrode: Vec::new(),
-                });
+            AnyAddress::Composite(address) => {
+                let parts = expansion.parts(address).unwrap_or_default();
+                (None, parts.iter().map(ToString::to_string).collect())
             }
-            because.push(Reason {
-                place: resource.span.clone(),
-                by: "a patch of the host".to_owned(),
-                through: Vec::new(),
-            });
-        }
+        };
+        Ok(Explanation {
+            host: self.facts.name.clone(),
+            address: address.to_string(),
+            part_of,
+            parts,
+            active: None,
+            after: before(&fields, known),
+            fields,
+            because,
+            before: Vec::new(),
+        })
     }
-    fields.sort_by(|a, b| a.field.cmp(&b.field));
-    let (part_of, parts) = match address {
-        AnyAddress::Primitive(address) => {
-            let origin = build.expansion.origin(address);
-            (origin.map(ToString::to_string), Vec::new())
-        }
-        AnyAddress::Composite(address) => {
-            let parts = build.expansion.parts(address).unwrap_or_default();
-            (None, parts.iter().map(ToString::to_string).collect())
-        }
-    };
-    Ok(Explanation {
-        host: facts.name.clone(),
-        address: address.to_string(),
-        part_of,
-        parts,
-        active: None,
-        after: before(&fields, known),
-        fields,
-        because,
-        before: Vec::new(),
+}
+
+/// True if a text has an expression that reads this parameter.
+fn reads_param(text: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices("params.").any(|(at, found)| {
+        let rest = &text[at + found.len()..];
+        let after = rest.strip_prefix(name);
+        !text[..at].ends_with(is_word) && after.is_some_and(|after| !after.starts_with(is_word))
     })
 }
 
@@ -446,136 +424,4 @@ fn followers(
     all.sort_unstable();
     all.dedup();
     all
-}
-
-/// Returns the includes that lead to a profile's instance, outermost first.
-fn way(facts: &HostFacts, key: &str) -> Vec<String> {
-    let mut steps = Vec::new();
-    let mut at: Option<&Instance> = facts
-        .instances
-        .iter()
-        .find(|instance| *instance.key == *key);
-    while let Some(instance) = at {
-        let Some(reach) = instance.reached.first() else {
-            break;
-        };
-        steps.push(format!("profile {} at {}", instance.key, reach.span));
-        at = reach
-            .by
-            .as_ref()
-            .and_then(|by| facts.instances.iter().find(|instance| instance.key == *by));
-        // Includes have no cycles, so the loop ends anyway; this limit is only a safeguard.
-        if steps.len() > facts.instances.len() {
-            break;
-        }
-    }
-    steps.reverse();
-    steps
-}
-
-fn profile(host: &HostName, facts: &HostFacts, key: &str) -> Result<Explanation, NoExplanation> {
-    let Some(instance) = facts
-        .instances
-        .iter()
-        .find(|instance| *instance.key == *key)
-    else {
-        let near = closest(key, facts.instances.iter().map(|instance| &*instance.key));
-        return Err(NoExplanation::NotThere {
-            host: host.clone(),
-            address: format!("profile:{key}"),
-            near: near.map(|near| format!("profile:{near}")),
-        });
-    };
-    let fields = instance.params.map.iter().map(|entry| FieldOrigin {
-        field: entry.key.text.to_string(),
-        value: json(&entry.value),
-        from: vec![Origin {
-            place: entry.key.span.clone(),
-            by: format!("profile {}", instance.profile.name),
-            priority: None,
-            written: json(&entry.value),
-        }],
-        overrode: Vec::new(),
-    });
-    let because = instance.reached.iter().map(|reach| Reason {
-        place: reach.span.clone(),
-        by: reach
-            .by
-            .as_ref()
-            .map_or_else(|| format!("host {host}"), |by| format!("profile {by}")),
-        through: reach
-            .by
-            .as_ref()
-            .map(|by| way(facts, by))
-            .unwrap_or_default(),
-    });
-    Ok(Explanation {
-        host: host.clone(),
-        address: format!("profile:{key}"),
-        part_of: None,
-        parts: Vec::new(),
-        fields: fields.collect(),
-        because: because.collect(),
-        active: Some(instance.active),
-        after: Vec::new(),
-        before: Vec::new(),
-    })
-}
-
-/// Formats each value on a line, followed by lines for the places that set it.
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} on {}", self.address, self.host)?;
-        if let Some(composite) = &self.part_of {
-            writeln!(f, "  part of {composite}")?;
-        }
-        for part in &self.parts {
-            writeln!(f, "  expands to {part}")?;
-        }
-        for reason in &self.because {
-            write!(f, "  defined at {} by {}", reason.place, reason.by)?;
-            if !reason.through.is_empty() {
-                write!(f, " ({})", reason.through.join(", "))?;
-            }
-            writeln!(f)?;
-        }
-        if self.active == Some(false) {
-            writeln!(f, "  its `when` is false, so its resources are left out")?;
-        }
-        for field in &self.fields {
-            writeln!(f, "  {}: {}", field.field, field.value)?;
-            for origin in &field.from {
-                write!(f, "    from {} by {}", origin.place, origin.by)?;
-                if let Some(priority) = origin.priority {
-                    write!(f, " at `{priority}`")?;
-                }
-                if origin.written != field.value
-                    && (origin
-                        .written
-                        .as_str()
-                        .is_some_and(|text| text.contains("{{")))
-                {
-                    write!(f, ", written as {}", origin.written)?;
-                }
-                writeln!(f)?;
-            }
-            for origin in &field.overrode {
-                writeln!(
-                    f,
-                    "    overrides {} of {} by {} at `{}`",
-                    origin.written,
-                    origin.place,
-                    origin.by,
-                    origin.priority.unwrap_or("defaults"),
-                )?;
-            }
-        }
-        for address in &self.after {
-            writeln!(f, "  after {address}")?;
-        }
-        for address in &self.before {
-            writeln!(f, "  before {address}")?;
-        }
-        Ok(())
-    }
 }

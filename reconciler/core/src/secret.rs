@@ -7,10 +7,10 @@ use std::sync::Arc;
 use plumb_api::Digest;
 use plumb_api::kind::{SecretDelivery, SecretObjectSpec};
 use plumb_api::secret::SecretBinding;
+use plumb_api::selector::Selector;
 use plumb_document::Diagnostic;
 
 use crate::expand::secret as expansion;
-use crate::manifest::selector::Selector;
 use crate::manifest::{Fleet, ValueProblem, problem, recipients, secret_delivery, usage};
 
 /// The hosts and operators that should be able to read a value, with their age keys.

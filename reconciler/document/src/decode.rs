@@ -258,6 +258,7 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
                 .wrong("a list")
                 .hint("write [] for an empty list, or remove the field")),
             Value::Map(_) => Err(self.wrong("a list")),
+            Value::String(text) => Err(self.wrong("a list").hint(as_list(text))),
             _ => Err(self.wrong("a list").hint("put it in brackets: […]")),
         }
     }
@@ -324,6 +325,33 @@ impl<'a> Deserializer<'a> for Decoder<'a> {
     }
 
     forward_to_deserialize_any! { <V: Visitor<'a>> i128 u128 identifier }
+}
+
+/// Returns the hint that shows a text as the list that it was probably meant to be: of its words.
+fn as_list(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._+@=-".contains(c);
+    let words: Vec<_> = text
+        .split(|c: char| c.is_whitespace() || c == ',')
+        .filter(|word| !word.is_empty())
+        .collect();
+    if words.is_empty() || text.len() > 80 || text.contains(['"', '\'', '\n']) {
+        return "put it in brackets: […]".to_owned();
+    }
+    let quoted = words.iter().map(|word| {
+        let is_text = matches!(crate::scalar::resolve(word), Value::String(_));
+        if is_text
+            && word.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/')
+            && word.chars().all(is_plain)
+        {
+            (*word).to_owned()
+        } else {
+            format!("\"{word}\"")
+        }
+    });
+    format!(
+        "write it as a list: [{}]",
+        quoted.collect::<Vec<_>>().join(", ")
+    )
 }
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ pub struct Diagnostic {
     pub missing: Option<String>,
     /// Other positions that the diagnostic refers to.
     pub related: Vec<Label>,
-    /// The names of the hosts that are held because of the diagnostic, sorted. Filled in by callers that know
-    /// them.
+    /// The names of the hosts that the diagnostic concerns, sorted: an error holds them. Filled in by callers
+    /// that know them.
     pub hosts: Vec<String>,
 }
 

@@ -277,8 +277,8 @@ impl Builder<'_> {
         items: OpenItems,
     ) -> bool {
         if self.open.len() >= self.limits.depth {
-            let message = format!("values are nested more than {} deep", self.limits.depth);
-            self.error(Diagnostic::error(codes::YAML_LIMIT, &span, message));
+            let diagnostic = self.too_deep(&span);
+            self.error(diagnostic);
             return false;
         }
         self.open.push(OpenCollection {
@@ -405,6 +405,11 @@ impl Builder<'_> {
         )
     }
 
+    fn too_deep(&self, span: &Span) -> Diagnostic {
+        let message = format!("values are nested more than {} deep", self.limits.depth);
+        Diagnostic::error(codes::YAML_LIMIT, span, message)
+    }
+
     fn syntax_error(&self, error: &granit::ScanError) -> Diagnostic {
         let span = self.span(&granit::Span::empty(*error.marker()));
         let line = self
@@ -412,11 +417,31 @@ impl Builder<'_> {
             .lines()
             .nth(span.line().saturating_sub(1) as usize)
             .unwrap_or_default();
+        if *error.kind() == granit::ErrorKind::RecursionLimitExceeded {
+            return self.too_deep(&span);
+        }
         let diagnostic = Diagnostic::error(
             codes::YAML_SYNTAX,
             &span,
             format!("invalid YAML: {}", error.info()),
         );
+        match error.kind() {
+            granit::ErrorKind::UnclosedQuotedScalar => {
+                return diagnostic.hint("add the quote at the end of the text");
+            }
+            granit::ErrorKind::MismatchedFlowCollectionEnd { .. }
+            | granit::ErrorKind::UnclosedFlowCollection { .. }
+            | granit::ErrorKind::ExpectedFlowMappingSeparator
+            | granit::ErrorKind::ExpectedFlowSequenceSeparator => {
+                return diagnostic.hint("close each `{` with `}` and each `[` with `]`, or put text with brackets in quotes");
+            }
+            granit::ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
+                return diagnostic.hint(
+                    "remove the control character, or write it as an escape in double quotes",
+                );
+            }
+            _ => {}
+        }
         match line.split_once(": ") {
             Some((_, value)) if value.trim_start().starts_with("{{") => {
                 diagnostic.hint(EXPRESSION_HINT)

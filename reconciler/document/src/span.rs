@@ -100,6 +100,16 @@ impl SourceMap {
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
     }
 
+    /// Returns the paths of all files.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|file| &**file)
+    }
+
+    /// Returns the content of a file.
+    pub fn bytes(&self, file: &str) -> Option<&[u8]> {
+        self.0.get(file).map(|bytes| &**bytes)
+    }
+
     /// Returns the text that a span covers.
     pub fn slice(&self, span: &Span) -> Option<&str> {
         self.text(span.file())?.get(span.bytes())

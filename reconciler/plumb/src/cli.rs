@@ -125,6 +125,12 @@ impl Cli {
     /// Runs the command.
     pub(crate) fn run(self) -> (Shell, Result<Exit, Failure>) {
         let shell = Shell::new(self.output, self.color);
+        if self.output == Format::Dir && !matches!(self.command, Command::Render(_)) {
+            let failure = Failure::new("`-o dir` is for `plumb render`")
+                .hint("use `-o json` or `-o yaml`")
+                .exit(Exit::TROUBLE);
+            return (shell, Err(failure));
+        }
         let result = match self.command {
             Command::Init(command) => command.run(&shell),
             Command::Demo(command) => command.run(&shell),

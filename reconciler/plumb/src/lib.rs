@@ -14,6 +14,7 @@ mod embedded;
 mod git;
 pub mod http;
 mod import;
+mod last_change;
 mod logging;
 pub mod output;
 mod palette;

@@ -11,7 +11,7 @@ use plumb_trust::object::invisible;
 use serde::Serialize;
 
 pub use crate::palette::{ColorChoice, Paint, Palette};
-use crate::report::{Failure, OrFail as _};
+use crate::report::{Exit, Failure, OrFail as _};
 
 /// The form of data on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -25,6 +25,14 @@ pub enum Format {
     Json,
     /// The same as JSON, in YAML.
     Yaml,
+    /// A folder per host; only for `plumb render`.
+    Dir,
+    /// `plumb check` alone: SARIF 2.1.0.
+    #[value(hide = true)]
+    Sarif,
+    /// `plumb check` alone: GitHub's workflow commands.
+    #[value(hide = true)]
+    Github,
 }
 
 /// True if a character is invisible, except for newlines.
@@ -106,15 +114,27 @@ impl Shell {
     ) -> Result<(), Failure> {
         let text = match self.format {
             Format::Table | Format::Wide => self.out.sanitized(&table(self.out)).into_owned(),
-            Format::Json => {
-                let mut text = serde_json::to_string_pretty(data)
-                    .or_fail(|| "cannot write the result as JSON".to_owned())?;
-                text.push('\n');
-                escaped(&text).into_owned()
-            }
+            Format::Json => return self.emit_json(data),
             Format::Yaml => to_yaml(data)?,
+            Format::Dir => return Err(Failure::new("`-o dir` is for `plumb render`")),
+            Format::Sarif | Format::Github => {
+                return Err(Failure::new("this command doesn't have this format")
+                    .hint("use `-o json`; only `plumb check` has `sarif` and `github`")
+                    .exit(Exit::TROUBLE));
+            }
         };
         self.print(&text)
+    }
+
+    /// Writes data to stdout as JSON.
+    ///
+    /// # Errors
+    /// Fails as [`emit`](Self::emit) does.
+    pub fn emit_json<T: Serialize>(&self, data: &T) -> Result<(), Failure> {
+        let mut text = serde_json::to_string_pretty(data)
+            .or_fail(|| "cannot write the result as JSON".to_owned())?;
+        text.push('\n');
+        self.print(&escaped(&text))
     }
 
     /// Writes text to stdout.

@@ -1,6 +1,7 @@
 //! Loads and resolves a fleet's files from a folder or a commit, for inspection. The result can't drive a
 //! host: the controller takes only verified revisions.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,6 +113,13 @@ impl Workspace {
             diagnostics,
             sources,
         }
+    }
+
+    /// Returns the paths of files that differ from those of another revision.
+    pub(crate) fn changed_paths(&self, other: &Self) -> Vec<String> {
+        let all: BTreeSet<&str> = self.sources.files().chain(other.sources.files()).collect();
+        let differs = |path: &&str| self.sources.bytes(path) != other.sources.bytes(path);
+        all.into_iter().filter(differs).map(str::to_owned).collect()
     }
 
     /// Returns the number of errors.

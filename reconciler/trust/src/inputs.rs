@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::effects::Effects;
 use crate::key_name::KeyName;
 use crate::oid::Oid;
 use crate::policy::{KeyFile, Material};
@@ -165,6 +166,9 @@ pub struct Inputs<'a> {
     pub lower_bounds: &'a [Oid],
     /// The amount of detail in the outcome about accepted commits.
     pub detail: Detail,
+    /// Comparison of the hosts of two trees, for rules and freezes by `hosts`. Without it, every change affects
+    /// every host.
+    pub effects: Option<&'a dyn Effects>,
     /// Callback for the progress, called every 256 commits and at the end.
     pub progress: Option<&'a dyn Fn(Progress)>,
     /// Number of extra threads that verify signatures in advance on a long chain; 0 by default. No verdict
@@ -188,6 +192,7 @@ impl<'a> Inputs<'a> {
             tombstones: None,
             lower_bounds: &[],
             detail: Detail::Brief,
+            effects: None,
             progress: None,
             threads: 0,
         }
@@ -259,6 +264,13 @@ impl<'a> Inputs<'a> {
     #[must_use]
     pub const fn detail(mut self, detail: Detail) -> Self {
         self.detail = detail;
+        self
+    }
+
+    /// Sets the comparison of the hosts of two trees.
+    #[must_use]
+    pub const fn effects(mut self, effects: &'a dyn Effects) -> Self {
+        self.effects = Some(effects);
         self
     }
 

@@ -26,6 +26,7 @@
 //! ```
 
 mod diff;
+mod effects;
 mod evaluate;
 mod inputs;
 mod key_name;
@@ -41,6 +42,7 @@ mod verdict;
 mod verified;
 mod work;
 
+pub use effects::{Affected, AffectedHost, Effects};
 pub use evaluate::{Held, simulate, verify};
 pub use inputs::{Detail, Inputs, Introduction, Progress, Revocations, RevocationsError, TagRef};
 pub use key_name::{KeyName, KeyNameError};

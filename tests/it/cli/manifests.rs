@@ -370,9 +370,10 @@ fn diff_tells_by_its_exit_code() {
     assert_eq!(change["patch"][0]["op"], "replace");
     // Nothing that isn't accepted counts as the old side.
     env.commit("unsigned", &["--no-gpg-sign"]);
-    env.plumb("fleet", &["diff", "linda"])
+    env.plumb("fleet", &["diff", "--accepted", "linda"])
         .exits(1)
         .stdout_has(&["This box"]);
+    env.plumb("fleet", &["diff", "linda"]).exits(0);
     env.plumb("fleet", &["diff", "--from", "no-such-thing"])
         .exits(2)
         .stderr_has(&["no-such-thing"]);
@@ -391,21 +392,19 @@ fn diff_says_when_the_introduction_is_another_repositorys() {
     };
     // No object of this repository at all; one that the branch doesn't lead from; no commit id.
     set(&"6f1c0c9e".repeat(5));
-    env.plumb("fleet", &["diff"])
+    env.plumb("fleet", &["diff", "--accepted"])
         .exits(2)
         .matches("manifests/diff_says_when_the_introduction_is_another_repositorys");
     env.git("fleet", &["checkout", "--quiet", "--orphan", "elsewhere"]);
     let elsewhere = env.commit("Elsewhere", &["-S"]);
     env.git("fleet", &["checkout", "--quiet", "main"]);
     set(&elsewhere);
-    env.plumb("fleet", &["diff"]).exits(2).stderr_has(&[
-        "plumb.introduction",
-        &elsewhere[..12],
-        "isn't a commit of",
-    ]);
-    env.plumb("fleet", &["diff", "--from", "HEAD"]).exits(0);
+    env.plumb("fleet", &["diff", "--accepted"])
+        .exits(2)
+        .stderr_has(&["plumb.introduction", &elsewhere[..12], "isn't a commit of"]);
+    env.plumb("fleet", &["diff"]).exits(0);
     set("main");
-    env.plumb("fleet", &["diff"])
+    env.plumb("fleet", &["diff", "--accepted"])
         .exits(2)
         .matches("manifests/diff_says_when_the_introduction_is_another_repositorys-2");
 }

@@ -4,6 +4,7 @@ mod approve;
 mod certificates;
 mod check;
 mod clones;
+mod effects;
 mod import;
 mod keys;
 mod names;

@@ -5,12 +5,14 @@
 //! it builds objects from it, and it reports the branch's head as the server names it, rewound or not.
 //!
 //! - [`GitSource`]: a watched branch, fetched into a mirror; implements trust's `Source` port.
+//! - [`TreeEffects`]: what two trees make of hosts, for trust's rules by `hosts`.
 //! - [`Repository`]: a repository in place, including a hook's quarantine.
 //! - [`files`]: the paths of a repository that manifests come from.
 //! - [`mod@write`], [`sign`]: raw objects, refs and throw-away keys, for the demo and tests.
 
 mod address;
 mod bounds;
+mod effects;
 mod error;
 mod fetch;
 pub mod files;
@@ -29,6 +31,7 @@ mod tests;
 
 pub use address::{Address, AddressError};
 pub use bounds::{BoundExceeded, RevisionBounds};
+pub use effects::{Summaries, TreeEffects};
 pub use fetch::{FetchLimits, FetchTimeouts, LimitExceeded, SshProgram};
 pub use newer::NewerCommit;
 pub use objects::{ObjectStore, Open, spare_threads};

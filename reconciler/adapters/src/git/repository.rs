@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use gix::bstr::ByteSlice;
 use plumb_trust::object::{ObjectKind, Objects, limits};
-use plumb_trust::{ObjectFormat, Oid, TagRef};
+use plumb_trust::{Affected, Effects, ObjectFormat, Oid, TagRef};
 
+use super::effects::{Summaries, TreeEffects};
 use super::error::innermost;
 use super::fetch::TAGS;
 use super::objects::{self, ObjectStore, Open};
@@ -56,6 +57,7 @@ fn split(list: &str) -> Vec<PathBuf> {
 pub struct Repository {
     gix: gix::Repository,
     objects: ObjectStore,
+    summaries: Summaries,
 }
 
 /// A repository, or something in it, that can't be read.
@@ -137,7 +139,11 @@ impl Repository {
                     path: path.to_owned(),
                     reason: error.to_string(),
                 })?;
-        Ok(Self { gix, objects })
+        Ok(Self {
+            gix,
+            objects,
+            summaries: Summaries::default(),
+        })
     }
 
     /// The git folder of the repository.
@@ -300,6 +306,12 @@ impl Repository {
             path: self.git_dir().to_owned(),
             reason: innermost(error),
         }
+    }
+}
+
+impl Effects for Repository {
+    fn between(&self, before: &Oid, after: &Oid) -> Affected {
+        TreeEffects::new(&self.objects, &self.summaries).between(before, after)
     }
 }
 

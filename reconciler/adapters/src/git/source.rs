@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -20,6 +21,7 @@ use plumb_trust::{Inputs, Oid, Outcome, Progress, Revision, Verified};
 use tokio::sync::oneshot;
 
 use super::address::{Address, AddressError};
+use super::effects::{Summaries, TreeEffects};
 use super::fetch::{self, FetchLimits, FetchTimeouts, SshProgram, repack};
 use super::files;
 use super::mirror::{Mirror, MirrorError};
@@ -148,6 +150,7 @@ impl GitSource {
             Reader {
                 shared,
                 store: None,
+                summaries: Rc::default(),
             }
             .run(&read_queue);
         })?);
@@ -313,6 +316,7 @@ fn mirror_error(mirror: &Mirror, error: &MirrorError) -> SourceError {
 struct Reader {
     shared: Arc<MirrorAccess>,
     store: Option<ObjectStore>,
+    summaries: Rc<Summaries>,
 }
 
 impl Reader {
@@ -376,7 +380,9 @@ impl Reader {
 
     fn verify(&mut self, request: &VerifyRequest) -> Result<Outcome, SourceError> {
         let reference = self.shared.reference.clone();
+        let summaries = self.summaries.clone();
         let store = self.store(&request.head)?;
+        let effects = TreeEffects::new(store, &summaries);
         let mut inputs = Inputs::new(request.introduction, request.head, request.now)
             .tags(&request.tags)
             .reference(&reference)
@@ -385,6 +391,7 @@ impl Reader {
             .revoked_before(&request.revoked_before)
             .tombstones(&request.tombstones)
             .lower_bounds(&request.lower_bounds)
+            .effects(&effects)
             .threads(spare_threads());
         inputs.floor = request.floor;
         inputs.detail = request.detail;

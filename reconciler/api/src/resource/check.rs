@@ -201,13 +201,18 @@ impl Resource for CheckSpec {
             self.certificate.is_some(),
             self.program.is_some(),
         ];
-        if forms.into_iter().filter(|there| *there).count() != 1 {
+        let count = forms.into_iter().filter(|there| *there).count();
+        if count != 1 {
             problems.push(Problem {
                 field: "run",
                 message:
                     "a check must have exactly one of `http`, `tcp`, `run`, `unit`, `certificate` and `program`"
                         .to_owned(),
-                hint: "split it into several checks".to_owned(),
+                hint: match count {
+                    0 => "add one of them, such as `unit: nginx`",
+                    _ => "split it into several checks",
+                }
+                .to_owned(),
             });
         }
         if self

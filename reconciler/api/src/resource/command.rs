@@ -123,6 +123,8 @@ command:
   newaliases: {run: [/usr/bin/newaliases], refreshOn: [file:/etc/aliases]}
 "#;
 
+    const VALUE_FIELD: Option<&'static str> = Some("run");
+
     const SETS: &'static [&'static str] = &["after", "refreshOn"];
 
     const REFERENCES: &'static [&'static str] = Self::SETS;

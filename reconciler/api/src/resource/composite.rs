@@ -20,6 +20,9 @@ pub trait Composite: Serialize + DeserializeOwned + Clone + PartialEq {
     /// fields must be equal.
     const SETS: &'static [&'static str] = &["after"];
 
+    /// The field that a value in place of a resource's fields probably means; for hints only.
+    const VALUE_FIELD: Option<&'static str> = None;
+
     /// Fields that the manifest language defines and this version doesn't support.
     const UNSUPPORTED: &'static [&'static str] = &[];
 
@@ -71,6 +74,9 @@ macro_rules! composites {
             /// Every type, in the order in which they expand.
             pub const ALL: &'static [CompositeKind] = &[$(CompositeKind::$variant,)*];
 
+            /// The name of every type, in the same order.
+            pub const NAMES: &'static [&'static str] = &[$($text,)*];
+
             /// Returns the name in manifests and addresses.
             pub fn as_str(self) -> &'static str {
                 match self { $(CompositeKind::$variant => $text,)* }
@@ -88,6 +94,11 @@ macro_rules! composites {
             /// network `wg`.
             pub fn example(self) -> &'static str {
                 match self { $(CompositeKind::$variant => <$spec as Composite>::EXAMPLE,)* }
+            }
+
+            /// Returns the field that a value in place of a resource's fields probably means.
+            pub fn value_field(self) -> Option<&'static str> {
+                match self { $(CompositeKind::$variant => <$spec as Composite>::VALUE_FIELD,)* }
             }
 
             /// Returns the fields that are sets. If several objects set such a field, Plumb unites the

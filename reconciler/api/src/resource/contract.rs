@@ -23,6 +23,9 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// fields must be equal.
     const SETS: &'static [&'static str] = &["after"];
 
+    /// The field that a value in place of a resource's fields probably means; for hints only.
+    const VALUE_FIELD: Option<&'static str> = None;
+
     /// Fields whose items are addresses of other resources.
     const REFERENCES: &'static [&'static str] = &["after"];
 
@@ -35,6 +38,9 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq {
     /// Fields whose value is a secret text: `{FORM: text}`. The spec has the text's [`Content`] in its place, so
     /// that the text is in no plan, log, ledger or store.
     const CONFIDENTIAL: &'static [&'static str] = &[];
+
+    /// Fields whose value is encrypted. Nothing that people or programs see has such a value.
+    const ENCRYPTED: &'static [&'static str] = &[];
 
     /// True if the host puts secrets in place of the placeholders in `content`. The spec then has the secrets
     /// in its field `secrets`.

@@ -32,6 +32,8 @@ impl Composite for EnvironmentSpec {
   EDITOR: {value: nvim}
 ";
 
+    const VALUE_FIELD: Option<&'static str> = Some("value");
+
     fn check_name(name: &str) -> Result<(), String> {
         if is_variable(name) && name.len() <= 100 {
             Ok(())

@@ -174,6 +174,8 @@ impl Resource for FileSpec {
   /etc/services: {content: "plumb-demo 8123/tcp\n", block: true}
 "#;
 
+    const VALUE_FIELD: Option<&'static str> = Some("content");
+
     const UNSUPPORTED: &'static [&'static str] = &["backup"];
 
     const FILLS_SECRETS: bool = true;

@@ -80,6 +80,8 @@ impl Resource for KernelParameterSpec {
   nosmt: {}
 ";
 
+    const VALUE_FIELD: Option<&'static str> = Some("value");
+
     fn check_name(name: &str) -> Result<(), String> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
         let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());

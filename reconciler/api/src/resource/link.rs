@@ -51,6 +51,8 @@ impl Resource for LinkSpec {
   /etc/localtime: {target: /usr/share/zoneinfo/Europe/London}
 ";
 
+    const VALUE_FIELD: Option<&'static str> = Some("target");
+
     const RANK: u8 = 45;
 
     fn check_name(name: &str) -> Result<(), String> {

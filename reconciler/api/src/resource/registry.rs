@@ -13,6 +13,9 @@ macro_rules! resources {
             /// Every type, in declaration order.
             pub const ALL: &'static [Kind] = &[$(Kind::$variant,)*];
 
+            /// The name of every type, in the same order.
+            pub const NAMES: &'static [&'static str] = &[$($text,)*];
+
             /// Returns the name in manifests and addresses.
             pub fn as_str(self) -> &'static str {
                 match self { $(Kind::$variant => $text,)* }
@@ -48,6 +51,11 @@ macro_rules! resources {
                 match self { $(Kind::$variant => <$spec as Resource>::EXAMPLE,)* }
             }
 
+            /// Returns the field that a value in place of a resource's fields probably means.
+            pub fn value_field(self) -> Option<&'static str> {
+                match self { $(Kind::$variant => <$spec as Resource>::VALUE_FIELD,)* }
+            }
+
             /// Returns the fields that are sets. If several objects set such a field, Plumb unites the
             /// values.
             pub fn sets(self) -> &'static [&'static str] {
@@ -73,6 +81,11 @@ macro_rules! resources {
             /// Returns the fields whose value is a secret text, and of which the spec has only the digest.
             pub fn confidential(self) -> &'static [&'static str] {
                 match self { $(Kind::$variant => <$spec as Resource>::CONFIDENTIAL,)* }
+            }
+
+            /// Returns the fields whose value is encrypted.
+            pub fn encrypted(self) -> &'static [&'static str] {
+                match self { $(Kind::$variant => <$spec as Resource>::ENCRYPTED,)* }
             }
 
             /// Checks the text of a confidential field.

@@ -197,6 +197,8 @@ service:
   nextcloud: {state: started, restartOn: [secret:nextcloud/admin]}
 ";
 
+    const ENCRYPTED: &'static [&'static str] = &["ciphertext"];
+
     const RANK: u8 = 40;
 
     fn check_name(name: &str) -> Result<(), String> {

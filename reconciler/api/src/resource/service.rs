@@ -240,6 +240,8 @@ file:
   /etc/nginx/nginx.conf: {content: "events {}\n"}
 "#;
 
+    const VALUE_FIELD: Option<&'static str> = Some("state");
+
     const SETS: &'static [&'static str] = &["after", "reloadOn", "restartOn"];
 
     const RANK: u8 = 90;

@@ -73,6 +73,8 @@ impl Resource for SysctlSpec {
   net.ipv4.conf.eth0/100.rp_filter: {value: "2"}
 "#;
 
+    const VALUE_FIELD: Option<&'static str> = Some("value");
+
     fn check_name(name: &str) -> Result<(), String> {
         let part = |part: &str| {
             !part.is_empty()

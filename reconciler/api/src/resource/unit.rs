@@ -198,6 +198,8 @@ impl Resource for UnitSpec {
       LimitNOFILE=65536
 ";
 
+    const VALUE_FIELD: Option<&'static str> = Some("content");
+
     const RANK: u8 = 60;
 
     const RUNS: &'static [&'static str] = &["loaded"];

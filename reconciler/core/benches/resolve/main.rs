@@ -12,6 +12,10 @@ use plumb_core::desired::HostResult;
 use plumb_core::manifest::{Sources, load};
 use plumb_core::resolve::resolve;
 
+/// The allocator of the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Processor seconds of all threads, in user and kernel mode.
 fn processor() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap();
@@ -54,6 +58,7 @@ fn main() {
         files: files.clone(),
     });
     let loaded_after = (clock.elapsed().as_secs_f64(), processor() - spent);
+    let loaded_bytes = peak_memory();
     let resolved = resolve(&loaded.fleet);
     let digests: Vec<_> = resolved
         .hosts
@@ -71,7 +76,7 @@ fn main() {
         "{}",
         serde_json::json!({
             "hosts": hosts,
-            "load": {"clock": loaded_after.0, "processor": loaded_after.1},
+            "load": {"clock": loaded_after.0, "processor": loaded_after.1, "bytes": loaded_bytes},
             "all": {"clock": took.0, "processor": took.1},
             "bytes": peak_memory(),
             "files": before,

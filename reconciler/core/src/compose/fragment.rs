@@ -224,9 +224,17 @@ impl Fragment {
             );
             let diagnostic =
                 Diagnostic::error(plumb_document::codes::WRONG_TYPE, &value.span, message);
-            return Err(vec![diagnostic.hint(format!(
-                "write {text}: {{}} for a resource that has only a name"
-            ))]);
+            let written = match &value.value {
+                Value::Int(_, raw) | Value::Float(_, raw) => Some(raw.to_string()),
+                Value::Bool(value) => Some(value.to_string()),
+                Value::String(text) if text.contains(['\n', '"', '\\']) => None,
+                Value::String(text) => Some(format!("\"{text}\"")),
+                _ => None,
+            };
+            return Err(vec![diagnostic.hint(match (kind.value_field(), written) {
+                (Some(field), Some(written)) => format!("write {text}: {{{field}: {written}}}"),
+                _ => format!("write {text}: {{}} for a resource that has only a name"),
+            })]);
         };
         let span = name.span.clone();
         Ok(Piece {

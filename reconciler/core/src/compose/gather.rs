@@ -12,6 +12,7 @@ use super::{HostContext, Priority};
 use crate::expand::{ExpandContext, Expansion, HostComposite, implied};
 use crate::manifest::{
     FieldRef, Host, HostFacts, Layer, Manifests, ObjectId, Problems, closest_address, code,
+    invalid_name,
 };
 use crate::resolve::{BuildContext, composite};
 
@@ -234,13 +235,7 @@ fn remove<'h>(host: &'h Host, pieces: &mut Vec<&Piece>, problems: &mut Problems)
                 )
                 .hint("set the field to null under `force:` to leave it alone"),
             ),
-            Err(error) => {
-                problems.diagnostics.push(Diagnostic::error(
-                    code::INVALID_NAME,
-                    &node.span,
-                    error.to_string(),
-                ));
-            }
+            Err(error) => problems.diagnostics.push(invalid_name(&node.span, &error)),
         }
     }
     pieces.retain(|piece| !removed.addresses.contains(&piece.address));

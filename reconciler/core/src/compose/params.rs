@@ -320,11 +320,19 @@ fn check(name: &str, param: &Param, node: &Node) -> Option<Diagnostic> {
         let value = serde_json::to_value(node).unwrap_or_default();
         if !param.one_of.contains(&value) {
             let all: Vec<_> = param.one_of.iter().map(ToString::to_string).collect();
-            return wrong(format!(
+            let near = node.as_str().and_then(|text| {
+                let known = param.one_of.iter().filter_map(serde_json::Value::as_str);
+                plumb_document::closest(text, known)
+            });
+            let diagnostic = wrong(format!(
                 "the parameter `{name}` must be one of {}, not {}",
                 all.join(", "),
                 node.describe()
             ));
+            return match near {
+                Some(near) => diagnostic.map(|one| one.hint(format!("did you mean `{near}`?"))),
+                None => diagnostic,
+            };
         }
     }
     match &node.value {

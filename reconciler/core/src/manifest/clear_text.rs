@@ -88,6 +88,11 @@ fn first(text: &str) -> Option<Found> {
     })
 }
 
+/// True if a text has a private key.
+pub(crate) fn has_private_key(text: &str) -> bool {
+    private_key(text).is_some()
+}
+
 /// Returns the position of a PEM or OpenPGP block with a private key. The first line alone, such as in a
 /// script that looks for it, is no block: a line of data must follow.
 fn private_key(text: &str) -> Option<usize> {

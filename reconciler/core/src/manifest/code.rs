@@ -36,5 +36,12 @@ codes! {
     PEER "peer" "A member of a `wireguard` network has no public key, so nobody could talk to it. It is never left out in silence: give it its `publicKey`, or say `keyless: true`. Dormant hosts may lack one.";
     PORT "port" "Two services of a host have the same port in the same network, so one of them can't listen.";
     CONNECT "connect" "An entry of `connect` has no address: it needs one of `address`, `network` and `endpoint`, and the host must have it.";
+    MISSING_UNIT "missing-unit" "A service is to run, or a timer starts one, and nothing on the host brings its unit: no `unit`, no file, and no package of a similar name. It is a warning, because a package of another name may bring it: say so with `after: [\"package:NAME\"]`.";
+    START_LIMIT "start-limit" "A unit restarts its service after failures and sets no start limit, so a broken service is started for ever and fills the disk with its journal. Set `StartLimitIntervalSec=` and `StartLimitBurst=`.";
+    UNKNOWN_OWNER "unknown-owner" "A file belongs to a user or a group that nothing on the host creates. It is a warning, because a package may create it: say so with `after: [\"package:NAME\"]`. It is an error if the host removes the account.";
+    REMOVED_FOLDER "removed-folder" "A resource lies in a folder that the host is to remove, so the two would undo each other.";
+    READABLE_KEY "readable-key" "A file has a private key, and its mode lets every user of the host read it.";
+    FOREIGN_ADDRESS "foreign-address" "A program is to listen on an address of a network of the fleet that isn't the host's, such as one that was copied from another host or is out of date.";
+    IDLE_SELECTOR "idle-selector" "A selector matches no host, so what it selects for reaches nobody.";
     HELD "held" "The host stays at its last desired state because a manifest that it reads has errors.";
 }

@@ -1,15 +1,16 @@
 //! `fleet.yaml`: reads the settings of the fleet and the defaults of its hosts.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use plumb_api::FleetName;
 use plumb_api::kind::{FleetSpec, HostState, ObjectKind};
-use plumb_document::{Diagnostic, Map, Node, SourceFile, Span, Value, decode};
+use plumb_document::{Diagnostic, Map, Node, SourceFile, Span, Value, decode, parse};
 
-use super::object::{self, Broken};
-use super::{code, host};
+use super::object::{self, Broken, Object};
+use super::{code, host, unsupported};
 use crate::render::has_expression;
 
 /// The accepted lengths of the dead-man timer.
@@ -28,6 +29,44 @@ pub(crate) struct FleetObject {
 
 pub(crate) fn read(file: &Arc<str>, content: &SourceFile) -> Result<FleetObject, Broken> {
     let object = object::read(file, content, ObjectKind::Fleet, None)?;
+    decoded(&object)
+}
+
+/// Returns what can be used of a fleet.yaml with errors: the fields that are right on their own. It serves
+/// only to find more errors; no host is driven by it.
+pub(crate) fn salvage(files: &BTreeMap<Arc<str>, SourceFile>) -> FleetObject {
+    let file: Arc<str> = Arc::from("fleet.yaml");
+    let bytes = files.get(&file).and_then(SourceFile::bytes);
+    let node = bytes.and_then(|bytes| parse(&file, bytes).ok());
+    let spec = node.as_ref().and_then(|node| node.get("spec"));
+    let entries = spec.and_then(Node::as_map).into_iter().flatten();
+    let with = |entries: Map| {
+        let span = Span::of_file(file.clone());
+        let written = Node::map(entries, span.clone());
+        let (spec, unsupported) = unsupported::take_out(ObjectKind::Fleet, &written);
+        if !unsupported.is_empty() {
+            return None;
+        }
+        decoded(&Object {
+            file: file.clone(),
+            name: FleetName::nameless().to_string(),
+            labels: BTreeMap::new(),
+            span,
+            spec,
+        })
+        .ok()
+    };
+    let good = entries.filter(|entry| with([(*entry).clone()].into_iter().collect()).is_some());
+    let good: Map = good.cloned().collect();
+    with(good).unwrap_or_else(|| FleetObject {
+        name: FleetName::nameless(),
+        spec: FleetSpec::default(),
+        defaults: Arc::default(),
+        alertmanagers: None,
+    })
+}
+
+fn decoded(object: &Object) -> Result<FleetObject, Broken> {
     let broken = |diagnostics| Broken {
         labels: None,
         diagnostics,

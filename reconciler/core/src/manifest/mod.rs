@@ -16,7 +16,6 @@ mod object;
 mod profile;
 mod reference;
 mod secret;
-pub mod selector;
 mod too_large;
 mod unsupported;
 
@@ -31,6 +30,7 @@ use plumb_document::{Diagnostic, SourceFile, SourceMap, Span};
 use crate::parallel;
 use crate::render::Engine;
 
+pub(crate) use clear_text::has_private_key;
 pub(crate) use facts::{
     Consumer, EndpointFact, Facts, HostFacts, HostNetwork, MemberFact, NoTarget, SSH_PORT, Target,
     target,
@@ -41,7 +41,7 @@ pub(crate) use image::Image;
 pub(crate) use network::Network;
 pub(crate) use object::Broken;
 pub(crate) use profile::{Profile, include};
-pub(crate) use reference::{FieldRef, closest_address};
+pub(crate) use reference::{FieldRef, closest_address, invalid_name};
 pub(crate) use secret::{
     SecretEntry, ValueProblem, check_delivery as secret_delivery, problem, recipients, usage,
 };
@@ -352,7 +352,10 @@ fn find(files: &BTreeMap<Arc<str>, SourceFile>) -> ObjectIndex {
                             &Span::of_file(file.clone()),
                             format!("`{name}` isn't a valid name of a {}", kind.as_str()),
                         )
-                        .hint("use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end; any other host name goes into `spec.hostname`"),
+                        .hint(match kind {
+                            ObjectKind::Host => "use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end; any other host name goes into `spec.hostname`",
+                            _ => "use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end",
+                        }),
                     );
                 }
             }
@@ -474,11 +477,27 @@ impl TypedObject {
 }
 
 fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
+    let index = find(&files);
+    read_index(files, index)
+}
+
+/// Reads the files again with what can be used of a fleet.yaml with errors, to find errors of other files
+/// that would show only after the one in fleet.yaml is corrected.
+pub(crate) fn read_without_fleet_errors(manifests: &Manifests) -> Manifests {
+    let files = manifests.files.clone();
+    let index = ObjectIndex {
+        fleet: Some(Ok(fleet::salvage(&files))),
+        ..find(&files)
+    };
+    read_index(files, index)
+}
+
+fn read_index(files: Arc<BTreeMap<Arc<str>, SourceFile>>, index: ObjectIndex) -> Manifests {
     let ObjectIndex {
         fleet,
         objects,
         mut loose,
-    } = find(&files);
+    } = index;
     let fleet = fleet.unwrap_or_else(|| {
         let diagnostic = Diagnostic::error(
             code::MISSING_FLEET,
@@ -544,6 +563,8 @@ fn read(files: Arc<BTreeMap<Arc<str>, SourceFile>>) -> Manifests {
     manifests.facts = Arc::new(facts::all(&manifests));
     let stale = secret::check(&manifests);
     manifests.loose.extend(stale);
+    let found = crate::check::of_fleet(&manifests);
+    manifests.loose.extend(found);
     let unknown = image::check(&manifests);
     manifests.loose.extend(unknown);
     manifests

@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use plumb_api::AnyAddress;
 use plumb_api::name::InvalidName;
-use plumb_document::closest;
+use plumb_document::{Diagnostic, Span, closest};
+
+use super::code;
 
 /// The resource, field or profile that a reference names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,18 @@ impl FromStr for FieldRef {
             return Ok(Self::Resource(address.parse()?, Some(field.to_owned())));
         }
         Ok(Self::Resource(text.parse()?, None))
+    }
+}
+
+/// Creates the error about a text that is no name or address.
+pub(crate) fn invalid_name(span: &Span, error: &InvalidName) -> Diagnostic {
+    let diagnostic = Diagnostic::error(code::INVALID_NAME, span, error.to_string());
+    let Some(unknown) = &error.unknown else {
+        return diagnostic;
+    };
+    match closest(&unknown.word, unknown.known.iter().copied()) {
+        Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
+        None => diagnostic.hint("docs/reference/resources.md lists the types"),
     }
 }
 

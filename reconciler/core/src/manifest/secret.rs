@@ -7,11 +7,11 @@ use plumb_api::kind::{HostState, SecretDelivery, SecretObjectSpec, SecretReaders
 use plumb_api::name::is_label;
 use plumb_api::resource::check_secret_path;
 use plumb_api::secret::{is_age_key, is_armored};
+use plumb_api::selector::Selector;
 use plumb_api::{Address, Digest};
 use plumb_document::{Diagnostic, Node, SourceFile, Span, decode, parse};
 
 use super::object::Object;
-use super::selector::Selector;
 use super::{Broken, Entry, HostFacts, Manifests, code};
 use crate::compose::{Fragment, Piece, Priority, Scope};
 use crate::expand::secret as expansion;
@@ -27,7 +27,7 @@ pub(crate) struct Secret {
     /// The resources that each selected host gets.
     pub(crate) fragment: Arc<Fragment>,
     /// The spec as a tree, which has the position of each value.
-    node: Node,
+    pub(crate) node: Node,
 }
 
 /// A Secret or its errors, and the hosts that it concerns.

@@ -32,6 +32,59 @@ const TAGS: [&str; 16] = [
     "endautoescape",
 ];
 
+/// The filters that templates may use.
+pub(super) const FILTERS: [&str; 49] = [
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "count",
+    "default",
+    "dictsort",
+    "escape",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "targets",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "zip",
+    "d",
+    "e",
+];
+
 /// The hint for braces that don't belong to a Plumb template.
 const LITERAL_BRACES: &str = "put literal braces between {% raw %} and {% endraw %}";
 
@@ -55,7 +108,10 @@ fn message_and_hint(error: &Error, context: &Context) -> (String, Option<String>
                 .split(['.', '[', '(', ' ', '|'])
                 .next()
                 .unwrap_or_default();
-            let hint = if NAMES.contains(&first) {
+            let near = context.nearest(piece);
+            let hint = if let Some(near) = near {
+                Some(format!("did you mean `{near}`?"))
+            } else if NAMES.contains(&first) {
                 match first {
                     "fleet" => Some("use only `host` and `params` in keys, `when`, `endpoints` and `networks`; templates have `fleet` too".to_owned()),
                     "params" => Some("declare it under the profile's `params`".to_owned()),
@@ -68,11 +124,23 @@ fn message_and_hint(error: &Error, context: &Context) -> (String, Option<String>
             (format!("`{piece}` is undefined"), hint)
         }
         (ErrorKind::UnknownMethod, _) => {
-            let hint = format!("`fleet` has {}", FLEET.join(", "));
+            let method = piece.and_then(|piece| piece.trim_start_matches('.').split('(').next());
+            let near = method.and_then(|method| closest(method, FLEET));
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("`fleet` has {}", FLEET.join(", ")),
+            };
             (
                 detail.unwrap_or_else(|| "unknown method".to_owned()),
                 Some(hint),
             )
+        }
+        (ErrorKind::UnknownFilter, Some(filter)) => {
+            let hint = match closest(filter, FILTERS) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("use one of: {}", FILTERS.join(", ")),
+            };
+            (format!("unknown filter `{filter}`"), Some(hint))
         }
         (ErrorKind::OutOfFuel, _) => (
             "the template takes too many steps".to_owned(),
@@ -93,13 +161,14 @@ fn message_and_hint(error: &Error, context: &Context) -> (String, Option<String>
             };
             (format!("unknown tag `{tag}`"), Some(hint))
         }
-        (ErrorKind::SyntaxError, _) => (
-            format!(
-                "the template can't be parsed: {}",
-                detail.unwrap_or_else(|| error.kind().to_string())
-            ),
-            Some(LITERAL_BRACES.to_owned()),
-        ),
+        (ErrorKind::SyntaxError, _) => {
+            let detail = detail.unwrap_or_else(|| error.kind().to_string());
+            let hint = syntax_hint(&detail);
+            (
+                format!("the template can't be parsed: {detail}"),
+                Some(hint.to_owned()),
+            )
+        }
         (kind, piece) => {
             let mut message = detail.unwrap_or_else(|| kind.to_string());
             if let Some(piece) = piece {
@@ -107,6 +176,19 @@ fn message_and_hint(error: &Error, context: &Context) -> (String, Option<String>
             }
             (message, None)
         }
+    }
+}
+
+/// Returns the hint for a syntax error. The engine has no codes for its syntax errors, only texts.
+fn syntax_hint(detail: &str) -> &'static str {
+    if detail.contains("recursion limit") {
+        "nest it less deeply"
+    } else if detail.contains("unexpected `=`") {
+        "compare with `==`"
+    } else if detail.contains("end of input, expected end of block") {
+        "close the block with its end tag, such as {% endfor %} or {% endif %}"
+    } else {
+        LITERAL_BRACES
     }
 }
 

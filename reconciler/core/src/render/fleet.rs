@@ -6,11 +6,14 @@ use std::sync::Arc;
 use minijinja::value::{Kwargs, Object, from_args};
 use minijinja::{Error, ErrorKind, State, Value as Jinja};
 use plumb_api::kind::HostState;
+use plumb_api::selector::Selector;
 use serde::Serialize;
 
 use super::BrokenReads;
-use crate::manifest::selector::Selector;
 use crate::manifest::{Consumer, EndpointFact, Facts, HostFacts, ObjectId, ObjectIdSet};
+
+/// The arguments of `fleet.endpoints`.
+const ENDPOINT_FILTERS: [&str; 4] = ["job", "name", "network", "hosts"];
 
 /// The value of `fleet`. It records which objects with errors a rendering reads. The rendered host is then
 /// held, instead of rendered without their facts.
@@ -124,7 +127,7 @@ impl View {
                     plumb_document::closest(name, self.facts.networks.keys().map(|name| &**name));
                 return Err(wrong(match near {
                     Some(near) => format!("unknown network `{name}`; did you mean `{near}`?"),
-                    None => format!("unknown network `{name}`"),
+                    None => format!("unknown network `{name}`; add networks/{name}.yaml"),
                 }));
             }
         };
@@ -142,7 +145,14 @@ impl View {
         let name: Option<String> = args.get("name")?;
         let network: Option<String> = args.get("network")?;
         let hosts: Option<Jinja> = args.get("hosts")?;
-        args.assert_all_used()?;
+        if let Some(unknown) = args.args().find(|name| !ENDPOINT_FILTERS.contains(name)) {
+            let near = plumb_document::closest(unknown, ENDPOINT_FILTERS);
+            let near = near.map(|near| format!("; did you mean `{near}`?"));
+            return Err(wrong(format!(
+                "unknown argument `{unknown}`{}",
+                near.unwrap_or_default()
+            )));
+        }
         let selector = hosts.map_or(Ok(Selector::All), |hosts| selector(&hosts))?;
         let mut found = Vec::new();
         for host in self.select(&selector)? {

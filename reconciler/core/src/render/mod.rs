@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value as Jinja};
-use plumb_document::{Diagnostic, Entry, Map, Node, SourceFile, Style, Value};
+use plumb_document::{Diagnostic, Entry, Map, Node, SourceFile, Style, Value, closest};
 
 use crate::manifest::{ObjectIdSet, code};
 use template::{Compiled, Form};
@@ -93,6 +93,13 @@ impl std::fmt::Debug for Engine {
         f.debug_struct("Engine")
             .field("templates", &self.known.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// True if a manifest renders this file.
+    pub(crate) fn is_template(&self, file: &str) -> bool {
+        self.files.contains_key(file)
     }
 }
 
@@ -417,6 +424,25 @@ impl Context {
             });
             end.is_none()
         })
+    }
+
+    /// Returns the known name that the first unknown step of a path was probably meant to be.
+    fn nearest(&self, path: &str) -> Option<String> {
+        let mut value = self.value().clone();
+        for step in path.split('.') {
+            match value.get_attr(step) {
+                Ok(next) if !next.is_undefined() => value = next,
+                _ => {
+                    let names: Vec<String> = value
+                        .try_iter()
+                        .ok()?
+                        .filter_map(|name| name.as_str().map(str::to_owned))
+                        .collect();
+                    return closest(step, names.iter().map(String::as_str)).map(str::to_owned);
+                }
+            }
+        }
+        None
     }
 }
 

@@ -153,5 +153,13 @@ fn subnets_have_addresses_and_subnets() {
             "{expression}: {}",
             rendered(expression)
         );
+
+#[test]
+fn suggested_filters_are_filters() {
+    let env = environment();
+    for name in error::FILTERS {
+        let is_one = env.compile_expression("name is filter").unwrap();
+        let is_one = is_one.eval(Jinja::from_pairs([("name", name)])).unwrap();
+        assert!(is_one.is_true(), "{name}");
     }
 }

@@ -46,6 +46,11 @@ impl BuildContext<'_> {
         scope.context(self.host_context.host, Some(self.host_context.fleet))
     }
 
+    /// Evaluates the expressions of a value.
+    pub(crate) fn rendered(&self, node: &Node, scope: &Scope) -> Result<Node, Vec<Diagnostic>> {
+        self.manifests.engine.render(node, &self.context(scope))
+    }
+
     /// Renders a field's value. For `content`, and for the path of a file of the repository, returns the hash
     /// and size of the bytes and adds them to `contents`.
     pub(crate) fn value(

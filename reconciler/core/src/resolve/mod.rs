@@ -16,8 +16,9 @@ use std::sync::Arc;
 use minijinja::Value as Jinja;
 use plumb_api::kind::{DeadManTimer, HostState};
 use plumb_api::{Address, AnyAddress, CompositeAddress, Digest, HostName};
-use plumb_document::{Diagnostic, Span};
+use plumb_document::{Code, Diagnostic, Span, codes};
 
+use crate::check::{self, HostView};
 use crate::compose::{HostContext, Slot, check_types, compose};
 use crate::desired::{
     Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult,
@@ -26,7 +27,7 @@ use crate::desired::{
 use crate::expand::{ExpandContext, Expansion, check_forwards};
 use crate::manifest::{
     FieldRef, Fleet, Host, HostFacts, Manifests, ObjectId, ObjectIdSet, Problems, closest_address,
-    code,
+    code, invalid_name, read_without_fleet_errors,
 };
 use crate::parallel;
 use crate::render::{BrokenReads, view};
@@ -56,6 +57,8 @@ pub(crate) fn one_of(manifests: &Manifests, name: &HostName) -> Option<HostResul
 struct ResolvedHost {
     intent: HostIntent,
     contents: Vec<(Digest, Arc<[u8]>)>,
+    /// The findings of the cross-checks, which don't hold the host.
+    warnings: Vec<Diagnostic>,
 }
 
 fn resolve_all(manifests: &Manifests) -> Resolved {
@@ -79,6 +82,7 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
                 for (digest, bytes) in one.contents {
                     contents.insert_known(digest, bytes);
                 }
+                found.add(&one.warnings, Some(name));
                 HostResult::Ready(Arc::new(one.intent))
             }
             Err(problems) => {
@@ -95,6 +99,9 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
             }
         };
         hosts.insert(name.clone(), result);
+    }
+    if manifests.fleet.is_err() {
+        found.add(&hidden(manifests), None);
     }
     let unused = manifests.large_and_unused(found.0.values());
     found.add(&unused, None);
@@ -115,6 +122,36 @@ fn resolve_all(manifests: &Manifests) -> Resolved {
             .duration(),
         diagnostics: found.sorted(),
     }
+}
+
+/// Returns the errors of other files that an error in fleet.yaml hides. Only kinds of errors count that no
+/// setting of fleet.yaml could cause or prevent.
+fn hidden(manifests: &Manifests) -> Vec<Diagnostic> {
+    const INDEPENDENT: [Code; 7] = [
+        codes::UNKNOWN_FIELD,
+        codes::WRONG_TYPE,
+        codes::INVALID_VALUE,
+        code::UNKNOWN_TYPE,
+        code::INVALID_NAME,
+        code::CONTENT,
+        code::ADDRESS,
+    ];
+    let readable = read_without_fleet_errors(manifests);
+    let names: Vec<&HostName> = readable.hosts.keys().collect();
+    let mut found = Findings::default();
+    for (name, result) in names
+        .iter()
+        .zip(parallel::map(&names, |name| one(&readable, name)))
+    {
+        let Err(problems) = result else { continue };
+        let all = held_because(&readable, name, &problems);
+        let own: Vec<_> = all
+            .into_iter()
+            .filter(|one| INDEPENDENT.contains(&one.code) && &**one.span.file() != "fleet.yaml")
+            .collect();
+        found.add(&own, Some(name));
+    }
+    found.sorted()
 }
 
 fn every_object(manifests: &Manifests) -> Vec<ObjectId> {
@@ -144,6 +181,11 @@ impl Findings {
                 diagnostic.message.clone(),
             );
             let entry = self.0.entry(key).or_insert_with(|| diagnostic.clone());
+            for host in &diagnostic.hosts {
+                if !entry.hosts.contains(host) {
+                    entry.hosts.push(host.clone());
+                }
+            }
             if let Some(host) = host
                 && !entry.hosts.iter().any(|one| one == host.as_str())
             {
@@ -249,6 +291,7 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
         return Ok(ResolvedHost {
             intent,
             contents: Vec::new(),
+            warnings: Vec::new(),
         });
     }
     let composed = compose(manifests, host, facts, &host_context, |composed| {
@@ -292,9 +335,11 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
             placed.iter().any(|one| one.address == address)
         }));
         let mut ignored = BTreeSet::new();
+        let mut warnings = Vec::new();
         if problems.is_empty() {
             placed.sort_by(|a, b| a.address.cmp(b.address));
             problems.diagnostics.extend(order::check(&placed));
+            warnings = cross_check(&expand_context, &placed, &mut problems);
             let (ignore, wrong) = drift(host, &placed, expansion);
             problems.diagnostics.extend(wrong);
             ignored = ignore;
@@ -308,16 +353,39 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
             .iter()
             .map(|placed| (placed.address.clone(), placed.built.resource.clone()))
             .collect();
-        Ok((ignored, resources, contents, expansion.origins().clone()))
+        let origins = expansion.origins().clone();
+        Ok((ignored, resources, contents, origins, warnings))
     });
-    let (ignore, resources, contents, origins) = composed.map_err(|mut problems| {
+    let (ignore, resources, contents, origins, warnings) = composed.map_err(|mut problems| {
         // Patches that read objects with errors record them here.
         problems.because.extend(reads.take());
         problems
     })?;
     intent.drift.ignore = ignore;
     intent.desired = DesiredState::new(resources).with_origins(origins);
-    Ok(ResolvedHost { intent, contents })
+    Ok(ResolvedHost {
+        intent,
+        contents,
+        warnings,
+    })
+}
+
+/// Runs the cross-checks of a host. Adds their errors to `problems` and returns their warnings.
+fn cross_check(
+    context: &ExpandContext<'_>,
+    placed: &[Placed<'_>],
+    problems: &mut Problems,
+) -> Vec<Diagnostic> {
+    let view = HostView {
+        manifests: context.manifests,
+        host: context.host,
+        facts: context.facts,
+        placed,
+    };
+    let found = check::of_host(&view);
+    let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(Diagnostic::is_error);
+    problems.diagnostics.extend(errors);
+    warnings
 }
 
 /// Returns everything about a host except its resources and its ignored drift, which the caller adds.
@@ -409,11 +477,7 @@ fn drift(
                 )
                 .hint("name resources or fields, such as file:/etc/resolv.conf#content"),
             ),
-            Err(error) => diagnostics.push(Diagnostic::error(
-                code::INVALID_NAME,
-                &node.span,
-                error.to_string(),
-            )),
+            Err(error) => diagnostics.push(invalid_name(&node.span, &error)),
         }
     }
     (ignored, diagnostics)
@@ -436,4 +500,4 @@ pub(crate) fn nobody() -> Jinja {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

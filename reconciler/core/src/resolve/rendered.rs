@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use plumb_api::Spec;
 use serde_json::{Value, json};
 
-use crate::desired::{Contents, HostResult, Resolved};
+use crate::desired::{HostResult, Resolved};
+use crate::shown;
 
 /// Returns `{"hosts": {NAME: {"digest", "resources": {TYPE: {NAME: SPEC}}}}}`. Specs contain texts instead of
-/// their hashes. A held host has `held` with its diagnostics instead.
+/// their hashes, and secrets by name. A held host has `held` with its diagnostics instead.
 pub fn rendered(resolved: &Resolved) -> Value {
     let hosts: BTreeMap<&str, Value> = resolved
         .hosts
@@ -19,7 +19,7 @@ pub fn rendered(resolved: &Resolved) -> Value {
                 HostResult::Ready(intent) => {
                     let mut types: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
                     for (address, resource) in intent.desired.resources() {
-                        let spec = inline(resource.spec(), &resolved.contents);
+                        let spec = shown::spec_with_text(resource.spec(), &resolved.contents);
                         types
                             .entry(address.kind().as_str())
                             .or_default()
@@ -32,22 +32,4 @@ pub fn rendered(resolved: &Resolved) -> Value {
         })
         .collect();
     json!({ "hosts": hosts })
-}
-
-/// Returns a spec as JSON with the text of its content instead of the hash. If the content isn't text, the
-/// hash stays.
-fn inline(spec: &Spec, contents: &Contents) -> Value {
-    let mut value = spec.to_json().unwrap_or_default();
-    for content in spec.contents() {
-        let Some(bytes) = contents.get(&content.sha256) else {
-            continue;
-        };
-        let Ok(text) = std::str::from_utf8(&bytes) else {
-            continue;
-        };
-        if let Some(field) = value.get_mut("content") {
-            *field = Value::from(text);
-        }
-    }
-    value
 }

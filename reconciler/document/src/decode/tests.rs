@@ -118,7 +118,7 @@ fn each_error_has_its_place_and_says_what_to_do() {
         ),
         (
             "restartOn: x",
-            "expected a list, not the text \"x\"\n  hint: put it in brackets",
+            "expected a list, not the text \"x\"\n  hint: write it as a list: [x]",
         ),
         (
             "restartOn:\n  - 1\n",

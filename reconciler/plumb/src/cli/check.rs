@@ -1,3 +1,6 @@
+mod github;
+mod sarif;
+
 use plumb_adapters::git::Repository;
 use plumb_core::manifest::code::FILE_TOO_LARGE;
 use plumb_document::Diagnostic;
@@ -6,8 +9,7 @@ use plumb_trust::policy::codes::IDENTITY_LOCKED_OUT;
 use serde::Serialize;
 
 use crate::cli::folder::RepositoryFolderOrWord;
-use crate::output::count;
-use crate::output::{Paint, Shell};
+use crate::output::{Format, Paint, Shell, count};
 use crate::report::{Exit, Failure, render_diagnostics};
 use crate::workspace::Workspace;
 
@@ -15,7 +17,8 @@ use crate::workspace::Workspace;
 ///
 /// Reads the folder as it is, composes and renders every host, and reads the trust policy and its keys.
 /// Reports each error with its place, the line, and a hint. Starts no process and contacts no host.
-/// `plumb explain CODE` says more about a code.
+/// `plumb explain CODE` says more about a code. `-o json` lists the diagnostics for programs, `-o sarif`
+/// writes them for code scanning, and `-o github` annotates the lines of a pull request.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 no errors (there may be warnings), 1 errors, or the folder cannot be read."
@@ -33,6 +36,22 @@ struct CheckResult<'a> {
 impl Check {
     pub(super) fn run(self, shell: &Shell) -> Result<Exit, Failure> {
         let workspace = Workspace::of_folder(self.folder.path())?;
+        let all = &workspace.diagnostics;
+        match shell.format {
+            Format::Sarif => shell.emit_json(&sarif::Log::of(all))?,
+            Format::Github => shell.print(&github::render(all))?,
+            Format::Table | Format::Wide | Format::Json | Format::Yaml | Format::Dir => {
+                Self::report(&workspace, shell)?;
+            }
+        }
+        Ok(if workspace.errors() == 0 {
+            Exit::OK
+        } else {
+            Exit::FAILED
+        })
+    }
+
+    fn report(workspace: &Workspace, shell: &Shell) -> Result<(), Failure> {
         let found = CheckResult {
             diagnostics: &workspace.diagnostics,
         };
@@ -54,12 +73,13 @@ impl Check {
             };
             let hosts = count(workspace.resolved.hosts.len(), "host");
             text.push_str(&format!("{hosts}: {}\n", palette.paint(paint, word)));
+            if let Some(first) = workspace.diagnostics.first() {
+                text.push_str(&format!(
+                    "`plumb explain CODE` has an example and what to do, such as `plumb explain {}`\n",
+                    first.code
+                ));
+            }
             text
-        })?;
-        Ok(if workspace.errors() == 0 {
-            Exit::OK
-        } else {
-            Exit::FAILED
         })
     }
 }

@@ -1,17 +1,20 @@
 mod conditions;
+mod page;
+mod text;
 
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use plumb_adapters::git::{Repository, RepositoryError};
-use plumb_core::explain::{Explanation, NoExplanation, Origin, explain};
+use plumb_core::explain::{NoExplanation, explain};
 use plumb_document::Code;
 use plumb_trust::object::{Commit, limits};
 use plumb_trust::{ObjectKind, Objects as _, Oid, Outcome, ReasonCode, Verdict};
 use serde::Serialize;
 
 use crate::cli::folder::RepositoryFolder;
-use crate::output::{Paint, Palette, Shell};
+use crate::last_change::History;
+use crate::output::{Paint, Shell};
 use crate::report::{Exit, Failure, OrFail as _};
 use crate::repository::repository_of;
 use crate::verdict::floor::{PrecedingCommits, before};
@@ -21,13 +24,15 @@ use crate::workspace::Workspace;
 
 /// Explain a value on a host, a code, or a commit
 ///
-/// For a host and an address, shows every field of that resource with its source and what it overrides.
+/// For a host and an address, shows every field of that resource: each place that sets it, with the commit
+/// that last touched the line, the places that it overrides, and the files and parameters that it was
+/// rendered with. For profile:KEY, shows the parameters in the same way.
 /// For a code of `check` or `verify`, or the reason of a condition or an event, says what it means and
-/// what to do. For a commit, shows what it needs, what it has, who could give the rest, and a hint. A
+/// what to do, with an example for a code of `check`. For a commit, shows what it needs, what it has, who could give the rest, and a hint. A
 /// commit that the server has is judged as of its own time.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain unknown-field\n  plumb explain DriftHeld\n  plumb explain 4f1d5e0b"
+    after_help = "Examples:\n  plumb explain linda file:/etc/motd\n  plumb explain linda file:/etc/motd#content\n  plumb explain linda profile:base\n  plumb explain unknown-field\n  plumb explain DriftHeld\n  plumb explain 4f1d5e0b"
 )]
 pub(super) struct Explain {
     /// A host, a code, or a commit
@@ -45,6 +50,9 @@ pub(super) struct Explain {
 struct CodeMeaning<'a> {
     code: &'a str,
     explanation: &'a str,
+    /// An example and what to do, as Markdown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<&'static str>,
 }
 
 impl Explain {
@@ -54,11 +62,11 @@ impl Explain {
         }
         if let Some(meaning) = meaning(&self.what) {
             shell.emit(&meaning, |palette| {
-                format!(
-                    "{}\n{}\n",
-                    palette.paint(Paint::Bold, meaning.code),
-                    meaning.explanation
-                )
+                let text = match meaning.page {
+                    Some(page) => page::render(page, palette),
+                    None => format!("{}\n", meaning.explanation),
+                };
+                format!("{}\n{text}", palette.paint(Paint::Bold, meaning.code))
             })?;
             return Ok(Exit::OK);
         }
@@ -77,7 +85,7 @@ impl Explain {
 
     fn value(&self, address: &str, shell: &Shell) -> Result<Exit, Failure> {
         let workspace = Workspace::of_folder(self.folder.path())?;
-        let explained = explain(&workspace.fleet, &self.what, address).map_err(|error| {
+        let mut explained = explain(&workspace.fleet, &self.what, address).map_err(|error| {
             let failure = Failure::new(error.to_string());
             match error {
                 NoExplanation::Held { diagnostics, .. } => {
@@ -89,7 +97,10 @@ impl Explain {
                 }
             }
         })?;
-        shell.emit(&explained, |palette| describe(&explained, palette))?;
+        if let Some(mut history) = History::of_folder(self.folder.path()) {
+            explained.fill_last_changes(&mut |what| history.last_change(what, &workspace.sources));
+        }
+        shell.emit(&explained, |palette| text::describe(&explained, palette))?;
         Ok(Exit::OK)
     }
 
@@ -270,88 +281,6 @@ fn known_head(
     }
 }
 
-/// Lists the places that set each field, the deciding place first.
-fn describe(explained: &Explanation, palette: Palette) -> String {
-    let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "{} on {}",
-        palette.paint(Paint::Bold, &explained.address),
-        palette.paint(Paint::Bold, &explained.host)
-    );
-    if let Some(composite) = &explained.part_of {
-        let _ = writeln!(out, "  part of {composite}");
-    }
-    if !explained.parts.is_empty() {
-        let _ = writeln!(out, "  expands to {}", explained.parts.join(", "));
-    }
-    for field in &explained.fields {
-        let value = match &field.value {
-            serde_json::Value::String(text) if !text.contains('\n') => text.clone(),
-            serde_json::Value::String(text) => text.lines().fold(String::from("|"), |all, line| {
-                format!("{all}\n      {line}")
-            }),
-            value => value.to_string(),
-        };
-        let _ = writeln!(
-            out,
-            "  {} {value}",
-            palette.paint(Paint::Hint, format_args!("{}:", field.field))
-        );
-        for origin in &field.from {
-            let _ = writeln!(
-                out,
-                "    {} {}",
-                palette.paint(Paint::Good, "from"),
-                place(origin, &field.value)
-            );
-        }
-        for origin in &field.overrode {
-            let _ = writeln!(
-                out,
-                "    {} {}",
-                palette.paint(Paint::Dim, "over"),
-                place(origin, &field.value)
-            );
-        }
-    }
-    for reason in &explained.because {
-        let way = if reason.through.is_empty() {
-            String::new()
-        } else {
-            format!(", reached through {}", reason.through.join(", "))
-        };
-        let _ = writeln!(out, "  included by {} at {}{way}", reason.by, reason.place);
-    }
-    if explained.active == Some(false) {
-        let _ = writeln!(out, "  its `when` is false here, so it has no resources");
-    }
-    for (word, all) in [("after", &explained.after), ("before", &explained.before)] {
-        if !all.is_empty() {
-            let _ = writeln!(out, "  {word} {}", all.join(", "));
-        }
-    }
-    out
-}
-
-/// Returns the place of a value and, if it isn't `value`, what is written there.
-fn place(origin: &Origin, value: &serde_json::Value) -> String {
-    let priority = match origin.priority {
-        None | Some("resources") => String::new(),
-        Some(priority) => format!(" ({priority})"),
-    };
-    let place = format!("{}  {}{priority}", origin.place, origin.by);
-    if origin.written == *value {
-        return place;
-    }
-    let written = match &origin.written {
-        serde_json::Value::String(text) if text.contains('\n') => "text".to_owned(),
-        serde_json::Value::String(text) => text.clone(),
-        value => value.to_string(),
-    };
-    format!("{place}: {written}")
-}
-
 /// Lists every code with its explanation.
 fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
     let diagnostics = [
@@ -371,7 +300,11 @@ fn codes() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 fn meaning(text: &str) -> Option<CodeMeaning<'_>> {
     let (code, explanation) = codes().find(|(code, _)| *code == text)?;
-    Some(CodeMeaning { code, explanation })
+    Some(CodeMeaning {
+        code,
+        explanation,
+        page: page::of(code),
+    })
 }
 
 #[cfg(test)]
@@ -386,6 +319,15 @@ mod tests {
                 docs.contains(&format!("`{code}`")),
                 "{code} isn't in docs/codes.md: {explanation}"
             );
+        }
+        let diagnostics = [
+            plumb_document::CODES,
+            plumb_core::manifest::code::ALL,
+            plumb_trust::policy::codes::ALL,
+        ];
+        for code in diagnostics.into_iter().flatten() {
+            let page = page::of(code.as_str());
+            assert!(page.is_some(), "{code} has no page in docs/codes.md");
         }
         let commits = ReasonCode::ALL
             .iter()

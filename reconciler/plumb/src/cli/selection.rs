@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use plumb_api::HostName;
+use plumb_api::selector::Selector;
 use plumb_core::manifest::Fleet;
-use plumb_core::manifest::selector::Selector;
 
 use crate::http::{HostList, HostObject};
 use crate::report::Failure;

@@ -97,7 +97,9 @@ impl Verify {
         };
         let detail = match shell.format {
             Format::Table | Format::Wide => verbosity.detail(),
-            Format::Json | Format::Yaml => Detail::Explain,
+            Format::Json | Format::Yaml | Format::Dir | Format::Sarif | Format::Github => {
+                Detail::Explain
+            }
         };
         let bar = VerifyProgress::new(shell);
         let outcome = verdict::judge_with(&repository, &range, detail, &|progress| {

@@ -39,7 +39,12 @@ fn the_documented_form_is_read() {
 #[test]
 fn errors_have_their_place() {
     for (from, to, place, says) in [
-        ("resync: 30m", "resync: 30", "controller.yaml:11:", "quotes"),
+        (
+            "resync: 30m",
+            "resync: 30",
+            "controller.yaml:11:",
+            "with its unit",
+        ),
         (
             "resync: 30m",
             "resync: soon",

@@ -64,7 +64,11 @@ impl Snippet {
                 elsewhere.push(Self {
                     code: diagnostic.code.as_str(),
                     severity: miette::Severity::Advice,
-                    message: label.message.clone(),
+                    message: if has_short_line(&label.span, sources) {
+                        label.message.clone()
+                    } else {
+                        format!("{}: {}", label.span, label.message)
+                    },
                     help: None,
                     source: named(&label.span, sources),
                     labels: vec![LabeledSpan::new_primary_with_span(None, range(&label.span))],
@@ -73,7 +77,12 @@ impl Snippet {
             }
         }
         // A snippet would show the secret.
-        let source = (diagnostic.code != CLEAR_TEXT_SECRET)
+        let is_drawable = diagnostic
+            .related
+            .iter()
+            .filter(|label| label.span.file() == diagnostic.span.file())
+            .all(|label| has_short_line(&label.span, sources));
+        let source = (diagnostic.code != CLEAR_TEXT_SECRET && is_drawable)
             .then(|| named(&diagnostic.span, sources))
             .flatten();
         // Without the file's text there is no snippet, so the message names file and line.
@@ -82,19 +91,7 @@ impl Snippet {
         } else {
             format!("{}: {}", diagnostic.span, diagnostic.message)
         };
-        let hosts = match diagnostic.hosts.as_slice() {
-            [] => None,
-            [one] => Some(format!("{one} stays at its last good state")),
-            many if many.len() <= 6 => Some(format!(
-                "these hosts stay at their last good state: {}",
-                many.join(", ")
-            )),
-            many => Some(format!(
-                "these hosts stay at their last good state: {} and {} more",
-                many[..5].join(", "),
-                many.len() - 5
-            )),
-        };
+        let hosts = concerned(diagnostic);
         let help = match (&diagnostic.hint, hosts) {
             (Some(hint), Some(hosts)) => Some(format!("{hint}\n{hosts}")),
             (Some(hint), None) => Some(hint.clone()),
@@ -115,7 +112,51 @@ impl Snippet {
     }
 }
 
+/// True if the line of a span is short enough for a snippet. miette panics at columns beyond 65,535, and nobody
+/// reads that far.
+fn has_short_line(span: &Span, sources: &SourceMap) -> bool {
+    const LONGEST: usize = 4000;
+    let Some(text) = sources.text(span.file()) else {
+        return true;
+    };
+    let at = span.bytes().start.min(text.len());
+    let (before, after) = text.as_bytes().split_at(at);
+    let start = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |end| end + 1);
+    let end = after
+        .iter()
+        .position(|b| *b == b'\n')
+        .unwrap_or(after.len());
+    at + end - start <= LONGEST
+}
+
+/// Returns a sentence about the hosts that a diagnostic concerns; the JSON has all of them.
+fn concerned(diagnostic: &Diagnostic) -> Option<String> {
+    /// The number of hosts that are named.
+    const NAMED: usize = 5;
+    let all = &diagnostic.hosts;
+    let names = match all.len() {
+        0 => return None,
+        count if count <= NAMED + 1 => all.join(", "),
+        count => format!(
+            "{} and {} more hosts",
+            all[..NAMED].join(", "),
+            count - NAMED
+        ),
+    };
+    Some(match (diagnostic.severity, all.len()) {
+        (Severity::Warning, _) => format!("on {names}"),
+        (Severity::Error, 1) => format!("{names} stays at its last good state"),
+        (Severity::Error, _) => format!("these hosts stay at their last good state: {names}"),
+    })
+}
+
 fn named(span: &Span, sources: &SourceMap) -> Option<NamedSource<String>> {
+    if !has_short_line(span, sources) {
+        return None;
+    }
     sources
         .text(span.file())
         // A line with a URL could show a login.
@@ -222,6 +263,22 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn long_lines_are_not_drawn() {
+        let file: Arc<str> = "hosts/linda.yaml".into();
+        let text = "x".repeat(100_000);
+        let span = Span::new(file.clone(), 1, 90_001, 90_000..90_003);
+        let mut sources = SourceMap::default();
+        sources.insert(file, text.as_bytes().into());
+        let diagnostic =
+            Diagnostic::error(codes::UNKNOWN_FIELD, &span, "no such field").related(&span, "here");
+        let shown = render_diagnostics(&[diagnostic], &sources, Palette::plain());
+        assert!(
+            shown.contains("hosts/linda.yaml:1:90001: no such field"),
+            "{shown}"
+        );
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub(crate) fn divergence(
     }
     // Verify the server's branch as of the commits' own time: its emergencies and freezes may be over.
     let inputs = Inputs::new(introduction, server, now)
+        .effects(repository)
         .tags(tags)
         .threads(spare_threads());
     let accepted = verify(repository.objects(), &inputs).accepted;

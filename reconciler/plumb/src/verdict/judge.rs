@@ -23,6 +23,7 @@ pub(crate) fn judge_with(
     progress: &dyn Fn(Progress),
 ) -> Outcome {
     let mut inputs = Inputs::new(range.floor, range.head, range.now)
+        .effects(repository)
         .tags(range.tags)
         .progress(progress)
         .detail(detail)

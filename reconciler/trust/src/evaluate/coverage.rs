@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use crate::diff::Change;
+use crate::effects::Affected;
 use crate::oid::Oid;
 use crate::outcome::{By, NeedMet, Signer};
 use crate::policy::{Authority, BindRef, IdentityIndex, Need, Policy};
@@ -90,6 +91,32 @@ pub(super) struct Asked<'p> {
     /// The last commits of the merged branches. Each must be covered like a path: a merge makes the whole
     /// branch an ancestor, even if it takes none of the branch's files.
     pub(super) merged: &'p [Oid],
+    /// The hosts that the step affects, once they were compared.
+    pub(super) affected: Option<Affected>,
+}
+
+impl<'p> Asked<'p> {
+    /// Adds the demands of the rules that are about an affected host. They apply to every changed path,
+    /// because a host is affected by the step as a whole.
+    pub(super) fn add_effects(
+        &mut self,
+        policy: &'p Policy,
+        affected: Affected,
+        paths: impl Iterator<Item = &'p str>,
+    ) {
+        let paths = Rc::new(paths.collect());
+        for rule in &policy.rules {
+            let hosts = rule
+                .hosts
+                .as_ref()
+                .and_then(|hosts| affected.selected(hosts));
+            if let Some(hosts) = hosts {
+                let title = format!("{} ({hosts})", rule.title());
+                self.demands.extend(of(&title, &rule.need, &paths));
+            }
+        }
+        self.affected = Some(affected);
+    }
 }
 
 /// A need, and the paths that it applies to.
@@ -129,7 +156,11 @@ pub(super) fn asked<'p>(
     let demands = rules
         .flat_map(|(rule, paths)| of(&rule.title(), &rule.need, &Rc::new(paths)))
         .collect();
-    Ok(Asked { demands, merged })
+    Ok(Asked {
+        demands,
+        merged,
+        affected: None,
+    })
 }
 
 /// Returns the demands of an emergency: the emergency's own needs, for every changed path.
@@ -142,6 +173,7 @@ pub(super) fn emergency<'p>(
     Asked {
         demands: of("emergency", need, &paths),
         merged,
+        affected: None,
     }
 }
 

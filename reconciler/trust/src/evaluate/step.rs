@@ -9,6 +9,7 @@ use super::history::History;
 use super::prefetch::Prefetched;
 use super::{Evaluation, Parent, revision, timestamp};
 use crate::diff::{Change, Judge};
+use crate::effects::Affected;
 use crate::object::{Commit, ObjectKind, Tag, Trailers, limits};
 use crate::oid::Oid;
 use crate::outcome::Step;
@@ -146,7 +147,7 @@ impl Evaluation<'_> {
         let finding = self.finding_of(&parent.authority, &commit, finding);
         let candidate = self.candidate(parent, at, id, commit, finding)?;
         let policy = &parent.authority.policy;
-        let asked = coverage::asked(
+        let mut asked = coverage::asked(
             policy,
             candidate.paths().chain(candidate.also()),
             candidate.merged(),
@@ -158,7 +159,7 @@ impl Evaluation<'_> {
             seconds,
             by,
             emergency_lacks,
-        } = self.covered(parent, &candidate, &asked, step)?;
+        } = self.covered(parent, &candidate, &mut asked, step)?;
         // A new policy is read only after identities of the old one have approved everything in its commit.
         let next = if coverage::vouch_for(&coverage.counted, candidate.paths()) {
             let next = self.next_policy(parent, new_trust, &candidate.changes, candidate.seconds);
@@ -181,7 +182,7 @@ impl Evaluation<'_> {
             reasons.push(Reason::new(ReasonCode::Future, message));
         }
         if by == Means::Rules {
-            let frozen = self.frozen(policy, &candidate);
+            let frozen = self.frozen(policy, &candidate, asked.affected.as_ref());
             reasons.extend(frozen.map(|reason| with_lacks(reason, emergency_lacks)));
         }
         if coverage.is_met() && policy.side_branches == crate::policy::SideBranches::AllSigned {
@@ -332,12 +333,37 @@ impl Evaluation<'_> {
         Ok(())
     }
 
-    /// Checks the candidate's signatures against the rules or, if they aren't enough, as an emergency.
-    fn covered(
+    /// Counts signatures against the rules. Compares hosts only if the policy has rules about hosts and the
+    /// signatures cover every path, because strangers' commits mustn't cause this work.
+    fn counted<'p>(
         &self,
-        parent: &Parent,
-        candidate: &Candidate<'_>,
-        asked: &Asked<'_>,
+        parent: &'p Parent,
+        candidate: &'p Candidate<'_>,
+        asked: &mut Asked<'p>,
+        signatures: &[CountedSignature],
+    ) -> Coverage {
+        let policy = &parent.authority.policy;
+        if policy.selects_hosts()
+            && asked.affected.is_none()
+            && coverage::vouch_for(signatures, candidate.paths())
+        {
+            let after = &candidate.commit.tree;
+            let affected = match self.inputs.effects {
+                _ if parent.tree == *after => Affected::Hosts(Vec::new()),
+                Some(effects) => effects.between(&parent.tree, after),
+                None => Affected::Every,
+            };
+            asked.add_effects(policy, affected, candidate.paths());
+        }
+        coverage::judge(policy, asked, signatures)
+    }
+
+    /// Checks the candidate's signatures against the rules or, if they aren't enough, as an emergency.
+    fn covered<'p>(
+        &self,
+        parent: &'p Parent,
+        candidate: &'p Candidate<'_>,
+        asked: &mut Asked<'p>,
         step: &mut Step,
     ) -> Result<Covered, Reason> {
         let policy = &parent.authority.policy;
@@ -346,18 +372,21 @@ impl Evaluation<'_> {
             .get("emergency")
             .filter(|reason| !reason.is_empty());
         let emergency = policy.emergency.as_ref().filter(|_| said.is_some());
-        let frozen = self.frozen(policy, candidate).is_some();
         let mut signatures: Vec<CountedSignature> = candidate.own.iter().cloned().collect();
         self.direct_signatures(parent, candidate, &mut signatures, &mut step.notes);
-        let mut coverage = coverage::judge(policy, asked, &signatures);
+        let mut coverage = self.counted(parent, candidate, asked, &signatures);
+        let frozen = |asked: &Asked<'_>| {
+            let affected = asked.affected.as_ref();
+            self.frozen(policy, candidate, affected).is_some()
+        };
         let mut seconds = candidate.seconds;
         // Even if the rules are met, an emergency that has to bypass a freeze may need more identities.
-        let wants_more = !coverage.is_met() || frozen && emergency.is_some();
+        let wants_more = !coverage.is_met() || emergency.is_some() && frozen(asked);
         if wants_more && !candidate.merged().is_empty() {
             let side = self.side_signatures(parent, candidate, &mut step.notes)?;
             signatures.extend(side.signatures);
             seconds = side.latest.map_or(seconds, |latest| seconds.max(latest));
-            coverage = coverage::judge(policy, asked, &signatures);
+            coverage = self.counted(parent, candidate, asked, &signatures);
         }
         let covered = |coverage, by| Covered {
             coverage,
@@ -368,7 +397,7 @@ impl Evaluation<'_> {
         let Some(emergency) = emergency else {
             return Ok(covered(coverage, Means::Rules));
         };
-        if coverage.is_met() && !frozen {
+        if coverage.is_met() && !frozen(asked) {
             return Ok(covered(coverage, Means::Rules));
         }
         let forbidden = |change: &&Change| {
@@ -421,13 +450,23 @@ impl Evaluation<'_> {
         Ok(covered(counts, by))
     }
 
-    /// Returns the reason if a freeze that is in force now covers a changed path. With a floor, this concerns
+    /// Returns the reason if a freeze that is in force now covers a changed path or an affected host. With a
+    /// floor, this concerns
     /// every commit. Without a floor, it concerns only commits that were first seen, or claim to be made,
     /// after the freeze began.
-    fn frozen(&self, policy: &Policy, candidate: &Candidate<'_>) -> Option<Reason> {
+    fn frozen(
+        &self,
+        policy: &Policy,
+        candidate: &Candidate<'_>,
+        affected: Option<&Affected>,
+    ) -> Option<Reason> {
         let frozen = |freeze: &Freeze| {
-            let covers = |path: &&str| freeze.paths.iter().any(|pattern| pattern.owns(path));
-            let paths: Vec<&str> = candidate.paths().filter(covers).collect();
+            if let (Some(hosts), Some(affected)) = (&freeze.hosts, affected) {
+                let hosts = affected.selected(hosts)?;
+                let message = format!("the policy freezes {hosts} until {}", freeze.to);
+                return Some(Reason::new(ReasonCode::Frozen, message));
+            }
+            let paths: Vec<&str> = candidate.paths().filter(|path| freeze.owns(path)).collect();
             let message = format!("the policy freezes what it changes until {}", freeze.to);
             (!paths.is_empty()).then(|| Reason::new(ReasonCode::Frozen, message).paths(paths))
         };

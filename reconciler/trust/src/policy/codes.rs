@@ -11,7 +11,6 @@ macro_rules! codes {
 }
 
 codes! {
-    UNSUPPORTED_FIELD "unsupported-field" "The field belongs to the language, but nothing acts on it yet; it is refused rather than ignored.";
     POLICY_KIND "policy-kind" "trust/policy.yaml holds one `TrustPolicy` of plumb.dev/v1alpha1 and nothing else.";
     POLICY_REFERENCE "policy-reference" "A group names an identity, or a rule a group, that isn't there.";
     POLICY_KEY "policy-key" "A key isn't written as a fingerprint, belongs to two identities, or has no file in trust/keys/.";

@@ -25,6 +25,7 @@ mod witness;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use plumb_api::selector::Selector;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use authority::first as first_error;
@@ -118,11 +119,14 @@ pub struct PolicyKey {
     pub valid_before: Option<Timestamp>,
 }
 
-/// Paths, and the approvals that a change of them needs.
+/// Paths or hosts, and the approvals that a change of them needs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rule {
     /// Patterns of the paths that the rule owns.
     pub paths: Vec<Pattern>,
+    /// The hosts that the rule is about, by the labels that they have before or after a change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Selector>,
     /// The needs, all of which must be met.
     pub need: Vec<Need>,
 }
@@ -133,8 +137,11 @@ impl Rule {
         self.paths.iter().any(|pattern| pattern.owns(path))
     }
 
-    /// Returns the patterns, for messages.
+    /// Returns the patterns or the hosts, for messages.
     pub fn title(&self) -> String {
+        if let Some(hosts) = &self.hosts {
+            return format!("hosts {hosts}");
+        }
         self.paths
             .iter()
             .map(Pattern::as_str)
@@ -168,7 +175,7 @@ pub struct Freshness {
     pub on_stale: OnStale,
 }
 
-/// A time during which some paths may not change.
+/// A time during which some paths or hosts may not change.
 #[derive(Debug, Clone, Serialize)]
 pub struct Freeze {
     /// The first moment of the freeze.
@@ -177,6 +184,16 @@ pub struct Freeze {
     pub to: Timestamp,
     /// The paths that the freeze covers.
     pub paths: Vec<Pattern>,
+    /// The hosts that the freeze covers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Selector>,
+}
+
+impl Freeze {
+    /// True if the freeze covers the path.
+    pub fn owns(&self, path: &str) -> bool {
+        self.paths.iter().any(|pattern| pattern.owns(path))
+    }
 }
 
 /// The rules of an emergency, which a signed `Emergency:` trailer declares.
@@ -212,6 +229,14 @@ impl Policy {
         let beats = self.freshness.as_ref().is_some_and(|f| f.from == who);
         let mut needs = rules.chain(emergency);
         beats || needs.any(|need| self.group(&need.from).contains(&who))
+    }
+
+    /// True if a rule or a freeze is about hosts.
+    pub(crate) fn selects_hosts(&self) -> bool {
+        let rules = self.rules.iter().map(|rule| &rule.hosts);
+        rules
+            .chain(self.freeze.iter().map(|freeze| &freeze.hosts))
+            .any(Option::is_some)
     }
 
     /// Returns the rules that own a path, with their positions.

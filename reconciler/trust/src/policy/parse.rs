@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use plumb_api::selector::Selector;
 use plumb_document::{Diagnostic, Node, Span, Spanned, Value};
 
 use super::identity_set::IdentitySet;
@@ -337,11 +338,18 @@ impl Reader<'_> {
         read
     }
 
-    fn no_hosts(&mut self, hosts: Option<&Spanned<serde::de::IgnoredAny>>) {
-        if let Some(hosts) = hosts {
-            let message = "rules and freezes by `hosts` can't be judged yet, as effects on hosts aren't computed; write `paths`";
-            self.wrong(codes::UNSUPPORTED_FIELD, &hosts.span, message);
+    /// Returns the selector of a rule or freeze by `hosts`, which has no `paths`.
+    fn hosts<P>(
+        &mut self,
+        hosts: Option<&Spanned<spec::Hosts>>,
+        paths: Option<&P>,
+    ) -> Option<Selector> {
+        let hosts = hosts?;
+        if paths.is_some() {
+            let message = "it is about `paths` or about `hosts`, not both; write two";
+            self.wrong(codes::POLICY_VALUE, &hosts.span, message);
         }
+        Some(hosts.value.0.clone())
     }
 
     fn rule(
@@ -349,7 +357,7 @@ impl Reader<'_> {
         rule: &Spanned<spec::RuleSpec>,
         groups: &BTreeMap<String, Vec<IdentityIndex>>,
     ) -> Rule {
-        self.no_hosts(rule.hosts.as_ref());
+        let hosts = self.hosts(rule.hosts.as_ref(), rule.paths.as_ref());
         let paths = match &rule.paths {
             Some(paths) if !paths.is_empty() && paths.len() <= MOST => self.patterns(paths),
             Some(_) => {
@@ -365,7 +373,7 @@ impl Reader<'_> {
                     self.wrong(
                         codes::POLICY_PATTERN,
                         &rule.span,
-                        "a rule says which `paths` it is about",
+                        "a rule says which `paths` or `hosts` it is about",
                     );
                 }
                 Vec::new()
@@ -373,6 +381,7 @@ impl Reader<'_> {
         };
         Rule {
             paths,
+            hosts,
             need: self.needs(&rule.need, groups),
         }
     }
@@ -488,7 +497,7 @@ impl Reader<'_> {
     }
 
     fn freeze(&mut self, freeze: &Spanned<spec::FreezeSpec>) -> Freeze {
-        self.no_hosts(freeze.hosts.as_ref());
+        let hosts = self.hosts(freeze.hosts.as_ref(), freeze.paths.as_ref());
         if freeze.from >= freeze.to {
             self.wrong(
                 codes::POLICY_VALUE,
@@ -496,15 +505,16 @@ impl Reader<'_> {
                 "the freeze ends before it begins",
             );
         }
-        let everything = || Pattern::parse("**").into_iter().collect();
-        let paths = freeze
-            .paths
-            .as_ref()
-            .map_or_else(everything, |paths| self.patterns(paths));
+        let paths = match &freeze.paths {
+            Some(paths) => self.patterns(paths),
+            None if hosts.is_some() => Vec::new(),
+            None => Pattern::parse("**").into_iter().collect(),
+        };
         Freeze {
             from: freeze.from,
             to: freeze.to,
             paths,
+            hosts,
         }
     }
 

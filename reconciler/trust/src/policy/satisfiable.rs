@@ -257,7 +257,9 @@ fn alone_in_an_emergency(
         .emergency
         .as_ref()
         .filter(|emergency| emergency.bypasses.contains(&Bypass::Counts))
-        .filter(|emergency| !rule.paths.iter().all(|path| is_kept(emergency, path)))
+        .filter(|emergency| {
+            rule.hosts.is_some() || !rule.paths.iter().all(|path| is_kept(emergency, path))
+        })
     else {
         return Vec::new();
     };

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
+use plumb_api::selector::Selector;
 use plumb_document::Spanned;
+use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Need;
@@ -128,7 +130,7 @@ pub(super) struct RuleSpec {
     pub(super) paths: Option<Spanned<Vec<Spanned<String>>>>,
     /// A selector of the hosts that the change affects.
     #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Value>"))]
-    pub(super) hosts: Option<Spanned<serde::de::IgnoredAny>>,
+    pub(super) hosts: Option<Spanned<Hosts>>,
     /// The required signatures and approvals; all of them must be there.
     pub(super) need: Spanned<Vec<Spanned<Need>>>,
 }
@@ -205,7 +207,41 @@ pub(super) struct FreezeSpec {
     pub(super) paths: Option<Vec<Spanned<String>>>,
     /// A selector of the hosts that the freeze concerns.
     #[cfg_attr(feature = "schema", schemars(with = "Option<serde_json::Value>"))]
-    pub(super) hosts: Option<Spanned<serde::de::IgnoredAny>>,
+    pub(super) hosts: Option<Spanned<Hosts>>,
+}
+
+/// Hosts, as text or as a list of names.
+pub(super) struct Hosts(pub(super) Selector);
+
+impl<'de> Deserialize<'de> for Hosts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(HostsVisitor)
+    }
+}
+
+struct HostsVisitor;
+
+impl<'de> Visitor<'de> for HostsVisitor {
+    type Value = Hosts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a selector such as `env=prod`, or a list of hosts")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Hosts, E> {
+        Selector::parse(text).map(Hosts).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Hosts, A::Error> {
+        let mut names: Vec<String> = Vec::new();
+        while let Some(name) = items.next_element()? {
+            names.push(name);
+        }
+        if names.is_empty() {
+            return Err(de::Error::custom("an empty list selects no host"));
+        }
+        Ok(Hosts(Selector::Names(names)))
+    }
 }
 
 /// A check that an emergency bypasses.

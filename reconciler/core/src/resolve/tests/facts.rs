@@ -316,3 +316,24 @@ fn identities_belong_to_one_host() {
         "{told}"
     );
 }
+
+#[test]
+fn error_in_fleet_yaml_hides_no_error_of_a_host() {
+    let host = (
+        "hosts/a.yaml",
+        "kind: Host\nmetadata: {name: a}\nspec: {resources: {file: {/etc/x: {contnet: x}}, package: {hello: {after: [file:/etc/base]}}}}\n",
+    );
+    for fleet in [
+        "kind: Fleet\nmetadata: {name: home}\nspec: {domian: x}\n",
+        "kind: Fleet\nmetadata: {name: home}\nspec: {hostDefaults: {resources: {file: {/etc/base: {content: x}}}}, rollout: {halt: {failures: none}}}\n",
+        "kind: {\n",
+    ] {
+        let told = told(&[("fleet.yaml", fleet), host]);
+        assert!(told.contains("fleet.yaml:"), "{told}");
+        assert!(
+            told.contains("error[unknown-field]: unknown field `contnet`"),
+            "{told}"
+        );
+        assert!(!told.contains("file:/etc/base"), "{told}");
+    }
+}

@@ -144,7 +144,7 @@ fn errors_of_expressions_have_their_place_and_say_what_to_do() {
         ),
         (
             "resources: {user: {u: {comment: \"{{ host.name | upperr }}\"}}}",
-            "filter upperr is unknown",
+            "unknown filter `upperr`",
         ),
         (
             "resources: {user: {u: {comment: \"{{ host.name \"}}}",

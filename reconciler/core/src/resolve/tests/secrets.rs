@@ -52,7 +52,7 @@ fn selected_hosts_get_the_value_and_the_drop_in() {
         "Host",
         "a",
         &format!(
-            "ageKey: {KEY}\nresources: {{service: {{app: {{restartOn: [\"secret:app/token\"]}}}}}}"
+            "ageKey: {KEY}\nresources: {{service: {{app: {{restartOn: [\"secret:app/token\"]}}}}, user: {{app: {{}}}}}}"
         ),
     );
     let readers = format!("hosts: {{a: {KEY}}}, operators: {{\"on\": {KEY}}}");
@@ -198,18 +198,22 @@ fn with_file(file: &str) -> (String, String) {
 }
 
 #[test]
-fn secret_in_a_template_is_a_placeholder_that_the_host_fills() {
-    for content in [
-        "{template: \"psk={{ secret('app/token') }}\\n\"}",
-        "{secret: app/token}",
+fn secret_in_a_template_is_shown_by_its_name() {
+    for (content, shown) in [
+        (
+            "{template: \"psk={{ secret('app/token') }}\\n\"}",
+            json!("psk=<secret app/token>\n"),
+        ),
+        ("{secret: app/token}", json!({"secret": "app/token"})),
     ] {
         let (host_text, text) = with_file(&format!("file: {{/etc/wifi: {{content: {content}}}}}"));
         let resources = host("a", &all(&host_text, &text));
         let file = &resources["file"]["/etc/wifi"];
         assert_eq!(file["secrets"], json!(["secret:app/token"]));
         assert_eq!(file["mode"], "0600");
-        let content = file["content"].as_str().unwrap();
-        assert!(plumb_api::secret::has_placeholder(content), "{content:?}");
+        assert_eq!(file["content"], shown);
+        let ciphertext = resources["secret"]["app/token"]["ciphertext"].as_str();
+        assert!(ciphertext.unwrap().starts_with("<encrypted, sha256 "));
     }
 }
 

@@ -62,6 +62,7 @@ impl Judge<'_> {
             .reference(self.reference)
             .tags(self.tags)
             .tombstones(self.tombstones)
+            .effects(self.repository)
             .detail(Verbosity::Brief.detail())
             .threads(spare_threads());
         inputs.floor = floor;

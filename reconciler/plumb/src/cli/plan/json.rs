@@ -8,6 +8,7 @@ use plumb_api::plan::{Cause, Certainty, Change, FieldChange, Op};
 use plumb_api::{Address, AnyAddress, HostName};
 use plumb_core::desired::{DesiredState, DriftMode};
 use plumb_core::plan::{ContentDiff, Planned, Trouble};
+use plumb_core::shown;
 use serde::Serialize;
 
 /// The plans of a fleet.
@@ -155,9 +156,9 @@ impl HostPlan {
 /// fields.
 fn patch(change: &Change, goal: &DesiredState) -> Patch {
     let path = PointerBuf::root();
-    let spec = goal.get(&change.address);
-    let value = spec
-        .and_then(|spec| spec.to_json().ok())
+    let value = goal
+        .get(&change.address)
+        .map(shown::spec)
         .unwrap_or_default();
     Patch(match change.op {
         Op::Create => vec![PatchOperation::Add(AddOperation { path, value })],

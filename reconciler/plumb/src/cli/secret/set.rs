@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use plumb_api::kind::{SecretDelivery, SecretObjectSpec};
 use plumb_api::resource::{Mode, Principal};
 use plumb_api::secret::MAX_VALUE;
-use plumb_core::manifest::selector::Selector;
+use plumb_api::selector::Selector;
 use plumb_core::secret::{FleetSecret, check_delivery, recipients_of};
 use serde::Serialize;
 use serde_json::Value;

@@ -51,17 +51,19 @@ pub(super) fn freezes(policy: &Policy, at: Timestamp) -> impl Iterator<Item = &F
 /// Describes when a freeze is in force, and what it covers.
 pub(super) fn describe_freeze(freeze: &Freeze, at: Timestamp) -> String {
     let paths: Vec<_> = freeze.paths.iter().map(Pattern::as_str).collect();
+    let hosts = freeze.hosts.as_ref().map(|hosts| format!("hosts {hosts}"));
+    let covers = hosts.unwrap_or_else(|| paths.join(", "));
     let when = if freeze.from <= at {
         format!("in force until {}", freeze.to)
     } else {
         format!("from {} until {}", freeze.from, freeze.to)
     };
-    format!("{when}: {}", paths.join(", "))
+    format!("{when}: {covers}")
 }
 
 /// Warns of a freeze that nobody can end early, because an emergency never touches `trust/`.
 pub(super) fn endless_freeze_warning(freeze: &Freeze) -> Option<String> {
-    let policy = freeze.paths.iter().any(|path| path.owns(POLICY_PATH));
+    let policy = freeze.owns(POLICY_PATH);
     policy.then(|| {
         format!(
             "the freeze from {} until {} covers {POLICY_PATH}, so nobody can end it early, not even in an emergency: list paths that leave out trust/",

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// A set of hosts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selector {
@@ -28,12 +30,19 @@ pub enum Requirement {
 }
 
 /// The text isn't a selector.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` isn't a selector: {problem}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidSelector {
     text: String,
     problem: &'static str,
 }
+
+impl fmt::Display for InvalidSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` isn't a selector: {}", self.text, self.problem)
+    }
+}
+
+impl std::error::Error for InvalidSelector {}
 
 impl Selector {
     /// Parses a selector: `role=cloud,site!=home`, `env in (a, b)`, `key`, `!key` or `*`.
@@ -191,6 +200,12 @@ impl fmt::Display for Selector {
                 Ok(())
             }
         }
+    }
+}
+
+impl Serialize for Selector {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
