@@ -153,6 +153,8 @@ fn subnets_have_addresses_and_subnets() {
             "{expression}: {}",
             rendered(expression)
         );
+    }
+}
 
 #[test]
 fn suggested_filters_are_filters() {
