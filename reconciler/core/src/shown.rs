@@ -60,7 +60,8 @@ pub fn content(text: &str) -> Value {
     }
 }
 
-/// Returns a text with `<secret NAME/KEY>` in the place of each secret.
+/// Returns a text with `<secret NAME/KEY>` in the place of each secret, and `<private key PATH>` in that of each
+/// private key.
 pub fn text(text: &str) -> Cow<'_, str> {
     if !has_placeholder(text) {
         return Cow::Borrowed(text);
@@ -71,6 +72,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
     let shown = pieces.into_iter().map(|piece| match piece {
         TextPiece::Text(text) => text.to_owned(),
         TextPiece::Secret(name) => format!("<secret {name}>"),
+        TextPiece::PrivateKey(path) => format!("<private key {path}>"),
     });
     Cow::Owned(shown.collect())
 }

@@ -21,12 +21,15 @@ mod dnsmasq;
 mod environment;
 mod exporter;
 mod firewall;
+mod forward;
 mod grafana;
 mod hostname;
 mod hosts;
+mod interface;
 mod journald;
 mod known_hosts;
 mod locale;
+mod network;
 mod of_fleet;
 mod part;
 mod prometheus;
@@ -41,6 +44,7 @@ mod tmpfiles;
 mod udev;
 mod web_server;
 mod wifi;
+mod wireguard;
 mod zram;
 
 use std::collections::BTreeMap;
@@ -51,6 +55,8 @@ use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeS
 use plumb_document::{Diagnostic, Node, Span};
 
 pub(crate) use context::ExpandContext;
+pub(crate) use forward::check as check_forwards;
+pub(crate) use network::implied;
 pub(crate) use of_fleet::OfFleet;
 pub(crate) use part::Part;
 
@@ -122,6 +128,7 @@ expanders! {
     Grafana => grafana::expand;
     Hostname => hostname::expand;
     Hosts => hosts::expand;
+    Interface => interface::expand;
     Journald => journald::expand;
     KnownHosts => known_hosts::expand;
     Locale => locale::expand;
@@ -134,6 +141,7 @@ expanders! {
     Tmpfiles => tmpfiles::expand;
     Udev => udev::expand;
     Wifi => wifi::expand;
+    Wireguard => wireguard::expand;
     Zram => zram::expand;
 }
 

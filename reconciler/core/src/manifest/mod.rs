@@ -33,7 +33,7 @@ use crate::render::Engine;
 pub(crate) use clear_text::has_private_key;
 pub(crate) use facts::{
     AliasFact, Consumer, EndpointFact, Facts, HostFacts, HostNetwork, MemberFact, NetworkFacts,
-    SSH_PORT, Target, target,
+    NoTarget, SSH_PORT, Target, target,
 };
 pub(crate) use fleet::FleetObject;
 pub(crate) use host::{Host, Layer, mapping};

@@ -133,7 +133,6 @@ fn objects_may_lie_in_subfolders() {
 fn what_is_not_built_is_refused() {
     let host = |spec: &str| format!("kind: Host\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
     for spec in [
-        "forward: {}",
         "maintenance: {}",
         "drift: {watch: auto}",
         "os: {family: nixos}",

@@ -19,7 +19,7 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
             "rollout/waves",
             "rollout/halt/alerts",
         ],
-        ObjectKind::Host => &["forward", "maintenance", "drift/watch", "connect/*/via"],
+        ObjectKind::Host => &["maintenance", "drift/watch", "connect/*/via"],
         ObjectKind::Network
         | ObjectKind::Profile
         | ObjectKind::Secret

@@ -24,7 +24,7 @@ use crate::desired::{
     Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult,
     Lifecycle, Resolved, Suspension,
 };
-use crate::expand::{ExpandContext, Expansion};
+use crate::expand::{ExpandContext, Expansion, check_forwards};
 use crate::manifest::{
     FieldRef, Fleet, Host, HostFacts, Manifests, ObjectId, ObjectIdSet, Problems, closest_address,
     code, invalid_name, read_without_fleet_errors,
@@ -332,6 +332,9 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
                 Err(more) => problems.merge(more),
             }
         }
+        problems.merge(check_forwards(&expand_context, |address| {
+            placed.iter().any(|one| one.address == address)
+        }));
         let mut ignored = BTreeSet::new();
         let mut warnings = Vec::new();
         if problems.is_empty() {

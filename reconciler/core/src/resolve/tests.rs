@@ -15,6 +15,7 @@ mod sudoers;
 mod system;
 mod template;
 mod timer;
+mod wireguard;
 
 use serde_json::Value;
 
