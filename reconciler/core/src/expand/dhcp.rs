@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use plumb_api::kind::DhcpSpec;
+use plumb_api::kind::NetworkDhcp;
 use plumb_api::period::Period;
 use plumb_api::resource::{DhcpServerSpec, Problem};
 
@@ -70,7 +70,7 @@ fn parts(name: &str, context: &ExpandContext<'_>) -> Result<Vec<Part>, Problem> 
 /// Everything that the configuration needs.
 struct Lines<'a> {
     network: &'a Network,
-    dhcp: &'a DhcpSpec,
+    dhcp: &'a NetworkDhcp,
     members: &'a [MemberFact],
     interface: &'a str,
     server: &'a Server<'a>,
