@@ -124,7 +124,7 @@ def test_every_type_at_once_and_the_hosts_as_they_were(fleet, on, pair, acme, tm
     fleet.write("networks/lan.yaml", {"kind": "Network", "metadata": {"name": "lan"}, "spec": {"type": "lan", "subnets": [f"{network}.0/24"]}})
     base = {}
     for name, release in zip(names, ("12", "13"), strict=True):
-        base[name] = {"os": {"family": "debian", "release": release}, "networks": {"lan": {"id": ids[name]}}}
+        base[name] = {"os": {"family": "debian", "release": release}, "networks": {"lan": {"id": ids[name], "interface": "eth0"}}}
         user = "root" if int(name[1:]) % 2 else "deploy"
         fleet.host(name, **base[name])
         secrets.run("enroll", name, "--address", fleet.rig["hosts"][name]["address"], "--user", user, "--yes",
@@ -151,7 +151,8 @@ def test_every_type_at_once_and_the_hosts_as_they_were(fleet, on, pair, acme, tm
     assert [plan[name]["changes"] for name in names] == [[], []], plan
     used = {type_ for release in ("12", "13") for type_ in resources(release, "x", "x")} | {"secret"}
     every = {page.stem for page in (ROOT / "docs/reference").glob("*.md")} - {"resources"}
-    assert every - used == {"swap", "udev", "zram"}
+    # Those of a host's networks have a test of their own (test_l_network.py).
+    assert every - used == {"swap", "udev", "zram", "interface", "wireguard"}
     for name in names:
         host = on(name)
         assert host.check_output("cat /etc/e2e-app.conf") == f"token={token}"

@@ -230,8 +230,16 @@ const AROUND: &[(&str, &str)] = &[
         "kind: Network\nmetadata: {name: wg}\nspec: {subnets: [192.0.2.0/24]}\n",
     ),
     (
+        "networks/vpn.yaml",
+        "kind: Network\nmetadata: {name: vpn}\nspec: {type: wireguard, subnets: [198.51.100.0/24], wireguard: {hub: web, endpoint: \"web.fleet.example:51820\"}}\n",
+    ),
+    (
+        "networks/lan.yaml",
+        "kind: Network\nmetadata: {name: lan}\nspec: {subnets: [203.0.113.0/24]}\n",
+    ),
+    (
         "hosts/web.yaml",
-        "kind: Host\nmetadata: {name: web}\nspec:\n  os: {family: debian, release: \"13\"}\n  networks: {wg: {id: 8}}\n  hostKeys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\"]\n  connect: [{user: deploy, network: wg}]\n  ageKey: age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq\n  endpoints: {prometheus: {ports: [9090], on: [wg]}, alertmanager: {ports: [9093], on: [wg]}}\n  profiles: {example: {}}\n",
+        "kind: Host\nmetadata: {name: web}\nspec:\n  os: {family: debian, release: \"13\"}\n  networks:\n    wg: {id: 8, interface: wg0}\n    vpn: {id: 8, publicKey: \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"}\n    lan: {id: 8, interface: eth0, assign: static}\n  hostKeys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\"]\n  connect: [{user: deploy, network: wg}]\n  ageKey: age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq\n  endpoints: {prometheus: {ports: [9090], on: [wg]}, alertmanager: {ports: [9093], on: [wg]}}\n  profiles: {example: {}}\n",
     ),
     (
         "files/alertmanager.yml",

@@ -44,6 +44,14 @@ pub fn placeholder(name: &str) -> String {
     format!("{open}{name}{close}")
 }
 
+/// Marks the path of a private key in a placeholder. No name of a secret has a colon.
+const PRIVATE_KEY: &str = "keypair:";
+
+/// Returns the placeholder of the private key at a path: only the host that made it puts it in its place.
+pub fn private_key_placeholder(path: &str) -> String {
+    placeholder(&format!("{PRIVATE_KEY}{path}"))
+}
+
 /// True if a text has a placeholder, or a part of one.
 pub fn has_placeholder(text: &str) -> bool {
     text.contains(AROUND)
@@ -60,6 +68,8 @@ pub enum TextPiece<'a> {
     Text(&'a str),
     /// The name of a secret, `NAME/KEY`.
     Secret(&'a str),
+    /// The path of a private key that the host made.
+    PrivateKey(&'a str),
 }
 
 /// Splits a text at its placeholders.
@@ -72,12 +82,18 @@ pub fn pieces(text: &str) -> Result<Vec<TextPiece<'_>>, BrokenPlaceholder> {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(open) {
         let (name, after) = after.split_once(close).ok_or(BrokenPlaceholder)?;
-        pieces.extend([TextPiece::Text(before), TextPiece::Secret(name)]);
+        let filled = match name.strip_prefix(PRIVATE_KEY) {
+            Some(path) => TextPiece::PrivateKey(path),
+            None => TextPiece::Secret(name),
+        };
+        pieces.extend([TextPiece::Text(before), filled]);
         rest = after;
     }
     pieces.push(TextPiece::Text(rest));
     let is_whole = |piece: &TextPiece<'_>| match piece {
-        TextPiece::Text(text) | TextPiece::Secret(text) => !has_placeholder(text),
+        TextPiece::Text(text) | TextPiece::Secret(text) | TextPiece::PrivateKey(text) => {
+            !has_placeholder(text)
+        }
     };
     if pieces.iter().all(is_whole) {
         Ok(pieces)

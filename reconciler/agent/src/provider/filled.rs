@@ -8,7 +8,7 @@ use std::io::Read as _;
 use plumb_api::report::{AgentError, ErrorCode};
 use plumb_api::resource::{Content, FileObserved, FileSpec, FileType};
 use plumb_api::secret::{TextPiece, pieces};
-use plumb_api::{Address, Spec};
+use plumb_api::{Address, Kind, Spec};
 use zeroize::Zeroizing;
 
 use super::at_path::{self, Bytes, Put, Wish};
@@ -23,7 +23,23 @@ const FOLDER: &str = "templates";
 /// Maximum size of a file with secrets, in bytes.
 const MAX_SIZE: u64 = 4 << 20;
 
-/// Puts the secrets in place of their placeholders.
+/// Maximum size of a file with a private key, in bytes.
+const MAX_KEY: u64 = 16 << 10;
+
+/// Returns a private key that the host made, without the newline at its end.
+fn private_key(sys: &Sys, desired: &Desired, path: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    let address = Address::new(Kind::Keypair, path).ok();
+    if address.is_none_or(|address| desired.get(&address).is_none()) {
+        return fail(
+            ErrorCode::Protocol,
+            format!("{path} isn't a private key of this host"),
+        );
+    }
+    let bytes = sys.root().read(path, MAX_KEY)?.map(Zeroizing::new);
+    Ok(bytes.map(|bytes| Zeroizing::new(bytes.trim_ascii_end().to_vec())))
+}
+
+/// Puts the secrets and private keys in place of their placeholders.
 fn fill(sys: &Sys, text: &[u8], desired: &Desired, path: &str) -> Result<Zeroizing<Vec<u8>>> {
     let broken = || format!("the content for {path} has a broken placeholder");
     let Ok(Ok(all)) = std::str::from_utf8(text).map(pieces) else {
@@ -33,6 +49,15 @@ fn fill(sys: &Sys, text: &[u8], desired: &Desired, path: &str) -> Result<Zeroizi
     for piece in all {
         match piece {
             TextPiece::Text(text) => filled.extend_from_slice(text.as_bytes()),
+            TextPiece::PrivateKey(key) => match private_key(sys, desired, key)? {
+                Some(bytes) => filled.extend_from_slice(&bytes),
+                None => {
+                    return fail(
+                        ErrorCode::NotFound,
+                        format!("the private key for {path} isn't at {key}"),
+                    );
+                }
+            },
             TextPiece::Secret(name) => {
                 let address = format!("secret:{name}").parse::<Address>();
                 let leaf = address
@@ -84,7 +109,12 @@ pub(super) fn observe(
         return Ok(found);
     };
     if let Some(text) = kept(cx.sys, content)? {
-        let filled = fill(cx.sys, &text, cx.inputs.desired, path)?;
+        let filled = match fill(cx.sys, &text, cx.inputs.desired, path) {
+            Ok(filled) => filled,
+            // A run makes the key before it writes the file.
+            Err(error) if error.code == ErrorCode::NotFound => return Ok(found),
+            Err(error) => return Err(error),
+        };
         let has = cx.sys.root().read(path, MAX_SIZE).ok().flatten();
         if has.map(Zeroizing::new).is_some_and(|has| *has == *filled) {
             found.content = Some(*content);

@@ -117,6 +117,15 @@ pub struct Port {
     pub last: u16,
 }
 
+impl From<u16> for Port {
+    fn from(port: u16) -> Self {
+        Self {
+            first: port,
+            last: port,
+        }
+    }
+}
+
 impl serde::Serialize for Port {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.first == self.last {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Blocks;
 use super::endpoint::EndpointSpec;
 use crate::name::HostName;
+use crate::resource::Zone;
 
 /// The spec of a Host: one machine. `hostDefaults` of the Fleet has the same fields.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -51,6 +52,10 @@ pub struct HostSpec {
     /// Services that the host offers to others, in addition to its profiles' endpoints.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub endpoints: BTreeMap<String, EndpointSpec>,
+    /// Ports of the host that are forwarded to endpoints of other machines, by a name of your choice. The host
+    /// needs a `firewall`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub forward: BTreeMap<String, ForwardSpec>,
     /// Resources of the host, at the middle priority.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::blocks"))]
@@ -79,6 +84,21 @@ pub struct HostSpec {
     /// A pause, set by a person, during which Plumb leaves the host alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<SuspendSpec>,
+}
+
+/// A port that is forwarded to an endpoint of another machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ForwardSpec {
+    /// The network or interface (`interface:NAME`) that the connections come from.
+    pub from: Zone,
+    /// The port that they come to.
+    pub port: u16,
+    /// The endpoint that they are forwarded to: `HOST/INSTANCE.NAME`.
+    pub to: String,
+    /// The reason for which the port is open to others.
+    pub reason: String,
 }
 
 /// An operating system.

@@ -23,11 +23,11 @@ pub use fleet::{
     Rollout,
 };
 pub use host::{
-    AliasSpec, Arch, Assign, Connect, DriftMode, DriftSpec, Existing, HostSpec, HostState,
-    MemberSpec, Os, OsFamily, PrivateKey, SuspendSpec,
+    AliasSpec, Arch, Assign, Connect, DriftMode, DriftSpec, Existing, ForwardSpec, HostSpec,
+    HostState, MemberSpec, Os, OsFamily, PrivateKey, SuspendSpec,
 };
 pub use image::{ImageFormat, ImageSpec};
-pub use network::{DhcpSpec, NetworkMember, NetworkSpec, NetworkType, WireguardSpec};
+pub use network::{NetworkDhcp, NetworkMember, NetworkSpec, NetworkType, WireguardNetwork};
 pub use profile::{Param, ParamType, ProfileSpec};
 pub use secret::{SecretDelivery, SecretObjectSpec, SecretReaders};
 

@@ -23,10 +23,10 @@ pub struct NetworkSpec {
     pub gateway: Option<String>,
     /// The star of a network of the type `wireguard`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub wireguard: Option<WireguardSpec>,
+    pub wireguard: Option<WireguardNetwork>,
     /// The leases of a `lan`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dhcp: Option<DhcpSpec>,
+    pub dhcp: Option<NetworkDhcp>,
     /// Members that have no Host object.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub members: BTreeMap<String, NetworkMember>,
@@ -61,7 +61,7 @@ impl NetworkType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct WireguardSpec {
+pub struct WireguardNetwork {
     /// The host or member that every other one connects to. It may belong to another fleet.
     pub hub: String,
     /// The interface's name on hosts; the network's name when left out.
@@ -88,7 +88,7 @@ fn wireguard_port() -> u16 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DhcpSpec {
+pub struct NetworkDhcp {
     /// The host that serves leases.
     pub server: String,
     /// The first and the last id of the addresses that are leased to anyone.

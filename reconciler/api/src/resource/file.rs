@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::field::{Content, FileType, Manage, Mode, Presence, Principal};
 use super::unit_text::{FSTAB, FSTAB_KEY};
 use super::{
-    Dependency, LIFELINE_PATHS, Logins, Owners, PackageSpec, Problem, Resource, Strength, UnitSpec,
-    check_path, differs, lies_in, parents, principals,
+    Dependency, LIFELINE_PATHS, Logins, NETWORK_PATHS, Owners, PackageSpec, Problem, Resource,
+    Strength, UnitSpec, check_path, differs, lies_in, parents, principals,
 };
 use crate::name::Address;
 use crate::plan::FieldChange;
@@ -39,7 +39,7 @@ pub struct FileSpec {
     /// The content. When left out, an existing file keeps its content, and a missing file is created empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,
-    /// The secrets whose placeholders the content has. Plumb fills this in.
+    /// The secrets and private keys whose placeholders the content has. Plumb fills this in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<Address>,
     /// `true`: the content is a block in the file, between two marks, and the rest of the file belongs to
@@ -293,7 +293,7 @@ impl Resource for FileSpec {
     }
 
     fn cuts_off(name: &str, logins: &Logins) -> bool {
-        lies_in(name, LIFELINE_PATHS) || logins.need(name)
+        lies_in(name, LIFELINE_PATHS) || lies_in(name, NETWORK_PATHS) || logins.need(name)
     }
 
     fn wants_absent(&self) -> bool {

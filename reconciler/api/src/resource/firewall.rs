@@ -4,6 +4,8 @@ mod rules;
 mod subnet;
 mod zone;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,6 +31,10 @@ pub use zone::Zone;
 /// A packet must pass the tables of Docker, podman and libvirt too, which stay as they are. What is forwarded
 /// to a published port of a container passes. For the connections that containers and virtual machines open
 /// themselves, list their bridge in `trusted`, such as `interface:docker0`, or write `forward: accept`.
+///
+/// The host's endpoints open their ports by themselves, on the interfaces of their networks; `open` is for what is
+/// nobody's endpoint. On the hub of a `wireguard` network, the port of `WireGuard` opens in every other network that
+/// isn't an overlay and whose interface the manifest names. `forward` of the Host forwards ports to other machines.
 ///
 /// `on`, `trusted` and `masquerade` take networks of the host whose `interface` the manifest gives, or
 /// `interface:NAME`. If input is dropped and no entry lets Plumb's own SSH connections in, `check` reports an
@@ -62,6 +68,9 @@ pub struct FirewallSpec {
     /// passes, and gets the host's own IPv4 address as its source.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masquerade: Vec<Masquerade>,
+    /// Ports that are forwarded to other machines. Write them as `forward` of the Host, which adds them here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<PortForward>,
     /// What happens to a forwarded packet that isn't masqueraded, from a trusted network, or forwarded to a
     /// published port: `drop` (default) or `accept`.
     #[serde(default, skip_serializing_if = "Policy::is_drop")]
@@ -189,6 +198,23 @@ pub struct Masquerade {
     pub to: Zone,
 }
 
+/// A port that is forwarded to another machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PortForward {
+    /// The network or interface that the connections come from.
+    pub from: Zone,
+    /// The port that they come to.
+    pub port: u16,
+    /// The transport protocols.
+    pub protocol: Vec<Protocol>,
+    /// The address of the machine.
+    pub to: IpAddr,
+    /// The port on the machine.
+    pub to_port: u16,
+}
+
 /// The observed state of a firewall.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -283,6 +309,11 @@ WantedBy=sysinit.target
             pair.from = resolve("masquerade", &pair.from)?;
             pair.to = resolve("masquerade", &pair.to)?;
         }
+        for forward in &mut spec.forwards {
+            forward.from = resolve("forwards", &forward.from)?;
+            forward.protocol = ordered(std::mem::take(&mut forward.protocol));
+        }
+        spec.forwards = ordered(spec.forwards);
         spec.open = ordered(spec.open);
         spec.masquerade = ordered(spec.masquerade);
         Ok(spec)
@@ -295,7 +326,8 @@ WantedBy=sysinit.target
             .masquerade
             .iter()
             .flat_map(|pair| [&pair.from, &pair.to]);
-        let mut zones = self.trusted.iter().chain(on).chain(pairs);
+        let forwards = self.forwards.iter().map(|forward| &forward.from);
+        let mut zones = self.trusted.iter().chain(on).chain(pairs).chain(forwards);
         zones.find_map(|zone| match zone {
             Zone::Network(name) => Some(name.as_str()),
             Zone::Interface(_) => None,
@@ -361,7 +393,7 @@ sysctl:
   net.ipv4.ip_forward: {value: "1"}
 "#;
 
-    const SETS: &'static [&'static str] = &["after", "trusted", "open", "masquerade"];
+    const SETS: &'static [&'static str] = &["after", "trusted", "open", "masquerade", "forwards"];
 
     fn check_name(name: &str) -> Result<(), String> {
         if name == Self::NAME {
@@ -445,7 +477,8 @@ sysctl:
         }
         fields!(
             "input": input, "ping": ping, "trusted": trusted, "open": open,
-            "reversePath": reverse_path, "masquerade": masquerade, "forward": forward
+            "reversePath": reverse_path, "masquerade": masquerade, "forwards": forwards,
+            "forward": forward
         );
         let rules = self.reading();
         differs(&mut changes, "rules", Some(&rules), observed.rules.as_ref());

@@ -52,6 +52,13 @@ mod tests {
             (Kind::Group, "www-data", false),
             (Kind::Service, "ssh", true),
             (Kind::Service, "nginx", false),
+            (Kind::Service, "wg-quick@wg0", true),
+            (Kind::File, "/etc/wireguard/wg0.conf", true),
+            (
+                Kind::File,
+                "/etc/systemd/network/50-plumb-eth0.network",
+                true,
+            ),
             (Kind::Unit, "ssh.socket.d/ports.conf", true),
             (Kind::Package, "openssh-server", false),
         ] {

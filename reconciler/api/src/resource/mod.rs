@@ -33,6 +33,7 @@ mod grafana;
 mod group;
 mod hostname;
 mod hosts;
+mod interface;
 mod journald;
 mod kernel_module;
 mod kernel_parameter;
@@ -63,6 +64,7 @@ mod udev;
 mod unit;
 mod unit_text;
 mod user;
+mod wireguard;
 mod zram;
 
 use std::fmt;
@@ -98,14 +100,15 @@ pub use exporter::ExporterSpec;
 pub use field::{Content, FileType, Manage, Membership, Mode, Presence, Principal};
 pub use file::{FileObserved, FileSpec, IfMissing};
 pub use firewall::{
-    BootLoading, FirewallObserved, FirewallSpec, Masquerade, Opening, Ping, Policy, ReversePath,
-    RulesReading, Subnet, Zone,
+    BootLoading, FirewallObserved, FirewallSpec, Masquerade, Opening, Ping, Policy, PortForward,
+    ReversePath, RulesReading, Subnet, Zone,
 };
 pub use git::GitSpec;
 pub use grafana::GrafanaSpec;
 pub use group::{GroupObserved, GroupSpec};
 pub use hostname::HostnameSpec;
 pub use hosts::HostsSpec;
+pub use interface::InterfaceSpec;
 pub use journald::{JournalStorage, JournaldSpec, Switch};
 pub use kernel_module::{
     BootCopy, KernelModuleObserved, KernelModuleSpec, ModulePresence, ModuleState, OwnFiles,
@@ -137,6 +140,7 @@ pub use tree::TreeObserved;
 pub use udev::UdevSpec;
 pub use unit::{MaskLink, UnitObserved, UnitSpec, VendorUnit};
 pub use user::{UserObserved, UserSpec};
+pub use wireguard::WireguardSpec;
 pub use zram::ZramSpec;
 
 use crate::address::AnyAddress;
@@ -215,6 +219,8 @@ composite::composites! {
     Hostname("hostname"): HostnameSpec;
     /// The names and addresses of the fleet's hosts.
     Hosts("hosts"): HostsSpec;
+    /// A host's static addresses in a network.
+    Interface("interface"): InterfaceSpec;
     /// The configuration of the system's journal.
     Journald("journald"): JournaldSpec;
     /// The SSH host keys that every user of the host trusts.
@@ -235,6 +241,8 @@ composite::composites! {
     Tmpfiles("tmpfiles"): TmpfilesSpec;
     /// Rules for devices.
     Udev("udev"): UdevSpec;
+    /// A host's place in a `WireGuard` network.
+    Wireguard("wireguard"): WireguardSpec;
     /// Compressed swap in memory.
     Zram("zram"): ZramSpec;
 }
@@ -345,6 +353,9 @@ const LIFELINE_PATHS: &[&str] = &[
     "/etc/hosts.deny",
     "/etc/nftables.conf",
 ];
+
+/// Folders whose files decide how a host is reached. A mistake in one of them can cut the controller off.
+const NETWORK_PATHS: &[&str] = &["/etc/systemd/network", "/etc/wireguard"];
 
 /// Adds the change of a field if the spec names it and the host has another value.
 fn differs<T: Serialize + PartialEq>(

@@ -417,7 +417,10 @@ file:
 
     fn cuts_off(name: &str, _logins: &Logins) -> bool {
         let stem = name.split(['.', '@']).next().unwrap_or(name);
-        matches!(stem, "ssh" | "sshd" | "nftables")
+        matches!(
+            stem,
+            "ssh" | "sshd" | "nftables" | "systemd-networkd" | "wg-quick"
+        )
     }
 
     fn unit(&self, name: &str) -> Option<String> {

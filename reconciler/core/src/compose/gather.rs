@@ -9,7 +9,7 @@ use plumb_document::{Diagnostic, Span};
 use super::fragment::{Fragment, Piece, Scope};
 use super::patch::{self, PatchState, Patched};
 use super::{HostContext, Priority};
-use crate::expand::{ExpandContext, Expansion, HostComposite};
+use crate::expand::{ExpandContext, Expansion, HostComposite, implied};
 use crate::manifest::{
     FieldRef, Host, HostFacts, Layer, Manifests, ObjectId, Problems, closest_address, code,
 };
@@ -46,7 +46,7 @@ impl PieceSources {
     fn of(manifests: &Manifests, host: &Host, facts: &HostFacts) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let mut fragments = Vec::with_capacity(facts.instances.len() + 2);
-        let mut late = Vec::new();
+        let mut late = implied(manifests, facts);
         match manifests.fragments.of_defaults(manifests) {
             Ok(fragment) => fragments.push(fragment),
             Err(diagnostics) => problems.diagnostics.extend(diagnostics),

@@ -18,12 +18,15 @@ mod cron;
 mod environment;
 mod exporter;
 mod firewall;
+mod forward;
 mod grafana;
 mod hostname;
 mod hosts;
+mod interface;
 mod journald;
 mod known_hosts;
 mod locale;
+mod network;
 mod of_fleet;
 mod part;
 mod prometheus;
@@ -35,6 +38,7 @@ mod sudoers;
 mod timer;
 mod tmpfiles;
 mod udev;
+mod wireguard;
 mod zram;
 
 use std::collections::BTreeMap;
@@ -45,6 +49,8 @@ use plumb_api::{Address, AnyAddress, CompositeAddress, CompositeKind, CompositeS
 use plumb_document::{Diagnostic, Node, Span};
 
 pub(crate) use context::ExpandContext;
+pub(crate) use forward::check as check_forwards;
+pub(crate) use network::implied;
 pub(crate) use of_fleet::OfFleet;
 pub(crate) use part::Part;
 
@@ -114,6 +120,7 @@ expanders! {
     Grafana => grafana::expand;
     Hostname => hostname::expand;
     Hosts => hosts::expand;
+    Interface => interface::expand;
     Journald => journald::expand;
     KnownHosts => known_hosts::expand;
     Locale => locale::expand;
@@ -124,6 +131,7 @@ expanders! {
     Sudoers => sudoers::expand;
     Tmpfiles => tmpfiles::expand;
     Udev => udev::expand;
+    Wireguard => wireguard::expand;
     Zram => zram::expand;
 }
 

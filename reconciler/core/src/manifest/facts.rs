@@ -7,7 +7,7 @@ mod endpoint;
 mod members;
 mod network;
 
-pub(crate) use endpoint::{Consumer, EndpointFact, Target, target};
+pub(crate) use endpoint::{Consumer, EndpointFact, NoTarget, Target, target};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +103,6 @@ impl HostNetwork {
 #[derive(Debug)]
 pub(crate) struct NetworkFacts {
     /// The hosts and the other members, in order of id.
-    #[allow(dead_code, reason = "read by the expansion of networks")]
     pub(crate) members: Vec<MemberFact>,
     /// The network as a template value.
     pub(crate) value: Jinja,

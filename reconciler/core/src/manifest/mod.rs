@@ -32,7 +32,8 @@ use crate::parallel;
 use crate::render::Engine;
 
 pub(crate) use facts::{
-    Consumer, EndpointFact, Facts, HostFacts, HostNetwork, SSH_PORT, Target, target,
+    Consumer, EndpointFact, Facts, HostFacts, HostNetwork, MemberFact, NoTarget, SSH_PORT, Target,
+    target,
 };
 pub(crate) use fleet::FleetObject;
 pub(crate) use host::{Host, Layer, mapping};

@@ -134,7 +134,6 @@ fn what_is_not_built_is_refused() {
     let host = |spec: &str| format!("kind: Host\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
     for spec in [
         "publish: {}",
-        "forward: {}",
         "maintenance: {}",
         "drift: {watch: auto}",
         "os: {family: nixos}",

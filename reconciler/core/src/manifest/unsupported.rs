@@ -19,13 +19,7 @@ fn paths(kind: ObjectKind) -> &'static [&'static str] {
             "rollout/waves",
             "rollout/halt/alerts",
         ],
-        ObjectKind::Host => &[
-            "publish",
-            "forward",
-            "maintenance",
-            "drift/watch",
-            "connect/*/via",
-        ],
+        ObjectKind::Host => &["publish", "maintenance", "drift/watch", "connect/*/via"],
         ObjectKind::Network
         | ObjectKind::Profile
         | ObjectKind::Secret

@@ -4,7 +4,9 @@
 //! one `{{ … }}`, the result keeps its type. An undefined value is an error, and `none` can't be printed. The
 //! engine's fuel limits the work of a rendering, because manifests may come from an untrusted author.
 
+mod cidr;
 mod error;
+mod filters;
 mod fleet;
 mod template;
 mod value;
@@ -146,6 +148,9 @@ fn environment() -> Environment<'static> {
         ValueKind::Bool => "false".to_owned(),
         _ => value.to_string(),
     });
+    filters::add(&mut env);
+    env.add_filter("cidr", cidr::cidr);
+    env.add_function("cidr", cidr::cidr);
     env.add_filter("targets", fleet::targets);
     env.add_function("secret", secret);
     env

@@ -96,13 +96,13 @@ pub(super) fn secrets(bytes: &[u8], span: &Span) -> Result<BTreeSet<Address>, Bo
     };
     let pieces = pieces(text).map_err(|_| wrong("the template changes a secret's placeholder"))?;
     let names = pieces.into_iter().filter_map(|piece| match piece {
-        TextPiece::Secret(name) => Some(name),
+        TextPiece::Secret(name) => Some(format!("secret:{name}")),
+        TextPiece::PrivateKey(path) => Some(format!("keypair:{path}")),
         TextPiece::Text(_) => None,
     });
     names
         .map(|name| {
-            format!("secret:{name}")
-                .parse()
+            name.parse()
                 .map_err(|_| wrong("the template changes a secret's placeholder"))
         })
         .collect()

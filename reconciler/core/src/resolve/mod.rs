@@ -23,7 +23,7 @@ use crate::desired::{
     Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult,
     Lifecycle, Resolved, Suspension,
 };
-use crate::expand::{ExpandContext, Expansion};
+use crate::expand::{ExpandContext, Expansion, check_forwards};
 use crate::manifest::{
     FieldRef, Fleet, Host, HostFacts, Manifests, ObjectId, ObjectIdSet, Problems, closest_address,
     code,
@@ -288,6 +288,9 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
                 Err(more) => problems.merge(more),
             }
         }
+        problems.merge(check_forwards(&expand_context, |address| {
+            placed.iter().any(|one| one.address == address)
+        }));
         let mut ignored = BTreeSet::new();
         if problems.is_empty() {
             placed.sort_by(|a, b| a.address.cmp(b.address));

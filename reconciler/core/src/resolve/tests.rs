@@ -14,6 +14,7 @@ mod sudoers;
 mod system;
 mod template;
 mod timer;
+mod wireguard;
 
 use serde_json::Value;
 

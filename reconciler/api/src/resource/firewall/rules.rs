@@ -141,6 +141,7 @@ impl FirewallSpec {
         let mut rules = Vec::new();
         for chain in [
             self.reverse_path(),
+            self.destination(),
             Some(self.input()),
             Some(self.forward()),
             self.postrouting(),
@@ -168,6 +169,25 @@ impl FirewallSpec {
         chain.rule([ours, accept()]);
         let missing = equal(&json!({"fib": {"result": "oif", "flags": flags}}), false);
         chain.rule([missing, drop_packet()]);
+        Some(chain)
+    }
+
+    /// Returns the chain that sends connections to the machines that they are forwarded to.
+    fn destination(&self) -> Option<Chain> {
+        if self.forwards.is_empty() {
+            return None;
+        }
+        let mut chain = Chain::new("destination", Hook::Destination, Policy::Accept);
+        for forward in &self.forwards {
+            let family = if forward.to.is_ipv4() { "ip" } else { "ip6" };
+            for protocol in &forward.protocol {
+                chain.rule([
+                    interfaces("iifname", std::slice::from_ref(&forward.from)),
+                    payload(protocol.as_str(), "dport", forward.port),
+                    json!({"dnat": {"family": family, "addr": forward.to, "port": forward.to_port}}),
+                ]);
+            }
+        }
         Some(chain)
     }
 
@@ -287,6 +307,7 @@ impl Masquerade {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hook {
     Prerouting,
+    Destination,
     Input,
     Forward,
     Postrouting,
@@ -317,6 +338,7 @@ impl Chain {
     fn head(&self) -> Value {
         let (kind, hook, priority) = match self.hook {
             Hook::Prerouting => ("filter", "prerouting", -140),
+            Hook::Destination => ("nat", "prerouting", -100),
             Hook::Input => ("filter", "input", 0),
             Hook::Forward => ("filter", "forward", 0),
             Hook::Postrouting => ("nat", "postrouting", 100),

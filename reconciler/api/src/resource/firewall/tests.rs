@@ -73,6 +73,14 @@ fn defaults_drop_and_have_neither_trust_nor_masquerading() {
         expected.map(|(name, policy)| (json!(name), json!(policy)))
     );
     assert!(!spec.lets_in(22));
+    let spec: FirewallSpec = serde_json::from_value(json!({"forwards": [
+        {"from": "interface:wan0", "port": 8443, "protocol": ["tcp", "udp"], "to": "2001:db8::7", "toPort": 443},
+    ]}))
+    .unwrap();
+    assert_eq!(
+        rules_of(&spec, "destination")[1][2],
+        json!({"dnat": {"family": "ip6", "addr": "2001:db8::7", "port": 443}})
+    );
     let spec: FirewallSpec = serde_json::from_value(json!({"reversePath": "off"})).unwrap();
     assert!(rules_of(&spec, "reverse-path").is_empty());
 }

@@ -127,6 +127,7 @@ impl HostFacts {
         Some(Target {
             address: self.address_for(endpoint, consumer)?,
             port: endpoint.spec.ports.first()?.first,
+            protocol: endpoint.spec.protocol.clone(),
         })
     }
 }
@@ -136,6 +137,7 @@ impl HostFacts {
 pub(crate) struct Target {
     pub(crate) address: String,
     pub(crate) port: u16,
+    pub(crate) protocol: Vec<Protocol>,
 }
 
 impl fmt::Display for Target {

@@ -239,8 +239,8 @@ fn values_that_look_otherwise_need_quotes() {
             "`service:nginx`: a masked unit can neither run nor be enabled",
         ),
         (
-            "resources: {interface: {x: {}}}",
-            "error[unsupported-field]: the resource type `interface` isn't supported by this version of Plumb",
+            "resources: {nixos: {x: {}}}",
+            "error[unsupported-field]: the resource type `nixos` isn't supported by this version of Plumb",
         ),
         (
             "resources: {user: {john: {password: x}}}",
