@@ -184,7 +184,12 @@ fn every_profile_holds_on_a_host_of_its_own() {
         fs::remove_file(fleet.0.path().join(format!("hosts/{name}.yaml"))).unwrap();
     }
     let profiles = manifests("profiles");
-    let mut hosts = 1;
+    // The router forwards a port to this one.
+    fleet.write(
+        "hosts/linda.yaml",
+        "kind: Host\nmetadata: {name: linda}\nspec:\n  networks:\n    wg: {id: 250, keyless: true}\n    lan: {id: 250, interface: eth0}\n  endpoints: {sunshine: {ports: [47984], on: [lan]}}\n",
+    );
+    let mut hosts = 2;
     for (number, (name, text)) in profiles.iter().enumerate() {
         let params = text.split("\n  params:\n").nth(1).unwrap_or_default();
         let mut params = params.lines().take_while(|line| line.starts_with("    "));
@@ -200,7 +205,7 @@ fn every_profile_holds_on_a_host_of_its_own() {
         let id = number + 3;
         fleet.write(
             &format!("hosts/probe-{name}.yaml"),
-            &format!("kind: Host\nmetadata: {{name: probe-{name}}}\nspec:\n  networks:\n    wg: {{id: {id}, keyless: true}}\n    lan: {{id: {id}, interface: eth0}}\n  profiles: {{{name}: {{}}{beside}}}\n"),
+            &format!("kind: Host\nmetadata: {{name: probe-{name}}}\nspec:\n  networks:\n    wg: {{id: {id}, keyless: true}}\n    lan: {{id: {id}, interface: eth0}}\n    wan: {{id: {id}, interface: eth1}}\n  profiles: {{{name}: {{}}{beside}}}\n"),
         );
         hosts += 1;
     }
@@ -361,4 +366,18 @@ fn every_unit_that_restarts_by_itself_has_a_start_limit() {
 fn no_host_gets_a_text_that_flushes_the_packet_filter() {
     let rendered = Fleet::new().rendered().to_string();
     assert!(!rendered.contains("flush ruleset"));
+}
+
+#[test]
+fn an_endpoint_opens_its_port_on_its_network_and_nowhere_else() {
+    let rendered = Fleet::new().rendered();
+    let open = &rendered["hosts"]["cortex-alpha"]["resources"]["firewall"]["main"]["open"];
+    let of_ssh: Vec<&Value> = open
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["ports"] == serde_json::json!([1108]))
+        .collect();
+    assert_eq!(of_ssh.len(), 1, "{open}");
+    assert_eq!(of_ssh[0]["on"], serde_json::json!(["interface:wireg0"]));
 }
