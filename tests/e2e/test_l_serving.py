@@ -29,6 +29,8 @@ WPA = """[Service]
 ExecStartPre=-/sbin/ip link add e2e-wlan type bridge
 ExecStart=/sbin/wpa_supplicant -c/etc/wpa_supplicant/wpa_supplicant-%I.conf -i%I -Dwired
 ExecReload=/bin/kill -HUP $MAINPID
+[Install]
+WantedBy=multi-user.target
 """
 
 

@@ -150,7 +150,7 @@ fn what_is_not_built_is_refused() {
         "sshCa: x",
         "rollout: {waves: []}",
         "rollout: {halt: {alerts: []}}",
-        "hostDefaults: {forward: {}}",
+        "hostDefaults: {maintenance: {}}",
     ] {
         let text = fleet(spec);
         let told = told(&[("fleet.yaml", &text)]);

@@ -50,14 +50,14 @@ fn hub_has_every_member_with_a_key_and_spoke_has_the_hub() {
     assert_eq!(
         configuration(&hub),
         format!(
-            "# Written by plumb.\n[Interface]\nAddress = 192.0.2.1/24, 2001:db8::1/64\nListenPort = 2108\nPrivateKey = |keypair:/etc/wireguard/wg0.key|\n\n# spoke\n[Peer]\nPublicKey = {SPOKE}\nAllowedIPs = 192.0.2.2/32, 2001:db8::2/128\n\n# phone\n[Peer]\nPublicKey = {PHONE}\nAllowedIPs = 192.0.2.210/32, 2001:db8::210/128, 10.9.0.0/16\n"
+            "# Written by plumb.\n[Interface]\nAddress = 192.0.2.1/24, 2001:db8::1/64\nListenPort = 2108\nPrivateKey = <private key /etc/wireguard/wg0.key>\n\n# spoke\n[Peer]\nPublicKey = {SPOKE}\nAllowedIPs = 192.0.2.2/32, 2001:db8::2/128\n\n# phone\n[Peer]\nPublicKey = {PHONE}\nAllowedIPs = 192.0.2.210/32, 2001:db8::210/128, 10.9.0.0/16\n"
         )
     );
     let spoke = resources("spoke", "state: active");
     assert_eq!(
         configuration(&spoke),
         format!(
-            "# Written by plumb.\n[Interface]\nAddress = 192.0.2.2/24, 2001:db8::2/64\nListenPort = 2108\nPrivateKey = |keypair:/etc/wireguard/wg0.key|\n\n# hub\n[Peer]\nPublicKey = {HUB}\nAllowedIPs = 192.0.2.1/32, 2001:db8::1/128, 192.0.2.0/24, 2001:db8::/64, 10.9.0.0/16\nEndpoint = hub.fleet.example:2208\nPersistentKeepalive = 60\n"
+            "# Written by plumb.\n[Interface]\nAddress = 192.0.2.2/24, 2001:db8::2/64\nListenPort = 2108\nPrivateKey = <private key /etc/wireguard/wg0.key>\n\n# hub\n[Peer]\nPublicKey = {HUB}\nAllowedIPs = 192.0.2.1/32, 2001:db8::1/128, 192.0.2.0/24, 2001:db8::/64, 10.9.0.0/16\nEndpoint = hub.fleet.example:2208\nPersistentKeepalive = 60\n"
         )
     );
     let file = &spoke["file"]["/etc/wireguard/wg0.conf"];
@@ -141,7 +141,7 @@ fn two_networks_with_one_public_key_share_the_key_and_a_foreign_hub_is_a_peer() 
     );
     let keys: Vec<&String> = spoke["keypair"].as_object().unwrap().keys().collect();
     assert_eq!(keys, ["/etc/wireguard/ps0.key"]);
-    assert!(configuration(&spoke).contains("|keypair:/etc/wireguard/ps0.key|"));
+    assert!(configuration(&spoke).contains("<private key /etc/wireguard/ps0.key>"));
 }
 
 #[test]
