@@ -22,7 +22,7 @@ use crate::manifest::{Broken, Profile, code};
 use crate::render::BrokenReads;
 
 pub(crate) use fragment::{Fragment, Fragments, Piece, Scope, check_types};
-pub(crate) use gather::{Slot, compose};
+pub(crate) use gather::{Composed, Slot, compose};
 pub(crate) use instance::{Instance, instances};
 pub(crate) use merge::{Field, FieldValues, Pick, conflict, merge};
 pub(crate) use params::{ParamsCache, check_declarations};

@@ -160,7 +160,7 @@ impl FieldOrigin {
     }
 }
 
-/// The error of [`explain`].
+/// The error of [`explain`](super::explain).
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NoExplanation {
     /// No host has this name.

@@ -19,7 +19,7 @@ use plumb_api::{Address, AnyAddress, CompositeAddress, Digest, HostName};
 use plumb_document::{Code, Diagnostic, Span, codes};
 
 use crate::check::{self, HostView};
-use crate::compose::{HostContext, Slot, check_types, compose};
+use crate::compose::{Composed, HostContext, Slot, check_types, compose};
 use crate::desired::{
     Contents, DesiredResource, DesiredState, DriftPolicy, FieldAddress, HostIntent, HostResult,
     Lifecycle, Resolved, Suspension,
@@ -296,42 +296,9 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
         });
     }
     let composed = compose(manifests, host, facts, &host_context, |composed| {
-        let mut problems = Problems::default();
-        let mut placed = Vec::with_capacity(composed.len());
         let expansion = composed.expansion();
-        for (address, slot) in composed.slots() {
-            let Some(address) = address.primitive() else {
-                continue;
-            };
-            let (built, span) = match slot {
-                Slot::Pieces(pieces) => (
-                    build::pieces(manifests, address, pieces, &host_context, expansion),
-                    &pieces[0].span,
-                ),
-                Slot::Patched { resource, parts } => (
-                    build::patched(
-                        manifests,
-                        address,
-                        resource,
-                        parts,
-                        &host_context,
-                        expansion,
-                    ),
-                    &resource.span,
-                ),
-            };
-            let built =
-                built.and_then(|built| build::completed(address, built, span, &expand_context));
-            match built {
-                Ok(built) => placed.push(Placed {
-                    address,
-                    built,
-                    span,
-                    origin: expansion.origin(address),
-                }),
-                Err(more) => problems.merge(more),
-            }
-        }
+        let (mut placed, mut problems) =
+            build_all(manifests, composed, &host_context, &expand_context);
         problems.merge(check_forwards(&expand_context, |address| {
             placed.iter().any(|one| one.address == address)
         }));
@@ -369,6 +336,44 @@ fn one(manifests: &Manifests, name: &HostName) -> Result<ResolvedHost, Problems>
         contents,
         warnings,
     })
+}
+
+/// Builds every primitive resource of a host. Those that can't be built are left out, with their problems.
+fn build_all<'a>(
+    manifests: &Manifests,
+    composed: &'a Composed<'a>,
+    host_context: &HostContext<'_>,
+    expand_context: &ExpandContext<'_>,
+) -> (Vec<Placed<'a>>, Problems) {
+    let mut problems = Problems::default();
+    let mut placed = Vec::with_capacity(composed.len());
+    let expansion = composed.expansion();
+    for (address, slot) in composed.slots() {
+        let Some(address) = address.primitive() else {
+            continue;
+        };
+        let (built, span) = match slot {
+            Slot::Pieces(pieces) => (
+                build::pieces(manifests, address, pieces, host_context, expansion),
+                &pieces[0].span,
+            ),
+            Slot::Patched { resource, parts } => (
+                build::patched(manifests, address, resource, parts, host_context, expansion),
+                &resource.span,
+            ),
+        };
+        let built = built.and_then(|built| build::completed(address, built, span, expand_context));
+        match built {
+            Ok(built) => placed.push(Placed {
+                address,
+                built,
+                span,
+                origin: expansion.origin(address),
+            }),
+            Err(more) => problems.merge(more),
+        }
+    }
+    (placed, problems)
 }
 
 /// Runs the cross-checks of a host. Adds their errors to `problems` and returns their warnings.
