@@ -14,6 +14,7 @@ import yaml
 from fleet import ROOT
 from test_l_containers import PROJECT, pair  # noqa: F401
 from test_l_monitoring import ALERTMANAGER, BACKUP, ENDPOINTS, acme  # noqa: F401
+from test_l_serving import INNER, WPA
 from test_m_secrets import Secrets
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "rig"))
@@ -24,7 +25,7 @@ HASH = "$y$j9T$6w9iFJbqVXXZ5sGyyfpdd.$FrVDH9SMPwCjRbCwrVE5nyv1nGzs.pMOUCEaOKBs7F
 
 # Packages that the composites bring. What they depend on stays when they go, as Plumb removes only what it named: it is
 # there before.
-BROUGHT = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "restic", "rclone", "lego"]
+BROUGHT = ["prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "restic", "rclone", "lego", "nginx", "dnsmasq-base", "wpasupplicant"]
 PREPARE = f"""
 set -e
 export DEBIAN_FRONTEND=noninteractive
@@ -44,6 +45,7 @@ echo 'APT::Get::AllowUnauthenticated "true"; Acquire::AllowInsecureRepositories 
 RESTLESS = ("/var/lib/postgresql", "/var/lib/containers", "/var/lib/plumb-test-slow/log", "/root/.ssh", "run-netns.mount")
 # The packet filter counts.
 COUNTER = re.compile(r"counter packets \d+ bytes \d+")
+
 
 def resources(release: str, image: str, directory: str) -> dict:
     """Every type that a container can have."""
@@ -88,8 +90,14 @@ def resources(release: str, image: str, directory: str) -> dict:
         "sshd": {"main": {"passwords": False, "settings": {"MaxSessions": 20}}},
         "sudoers": {"e2e-person": {"user": "e2e-person", "commands": ["/usr/bin/id"]}},
         "timer": {"e2e-job": {"run": ["/usr/local/bin/e2e-job"], "schedule": {"calendar": "Sat 02:00"}, "credentials": {"token": "secret:app/token"}}},
+        "dns": {"fleet": {"on": ["inner"], "upstreams": ["192.0.2.53"]}},
+        "reverseProxy": {"app.rig.example": {"redirect": "https://www.rig.example", "on": ["inner"]}},
+        "wifi": {"home": {"ssid": "Home", "psk": "secret:app/token", "interface": "e2e-wlan"}},
         "tmpfiles": {"e2e": {"lines": ["d /run/e2e-tmpfiles 0750 root root -"]}},
     }  # fmt: skip
+    everywhere["unit"]["wpa_supplicant@e2e\\x2dwlan.service"] = {"content": WPA}
+    if release == "12":
+        everywhere["dhcp"] = {"inner": {}}
     if release == "13":
         run = ["/bin/sh", "-c", 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
         everywhere["container"] = {"e2e-quadlet": {"image": image, "run": run, "secrets": {"TOKEN": "secret:app/token"}}}
@@ -110,8 +118,10 @@ def changed(before: list[str], after: list[str]) -> list[str]:
 @pytest.mark.timeout(1200)
 def test_every_type_at_once_and_the_hosts_as_they_were(fleet, on, pair, acme, tmp_path):
     names = list(pair)
+    dhcp = {"server": names[0], "range": [210, 220]}
     network, ids = fleet.rig["hosts"][names[0]]["address"].rsplit(".", 1)[0], {}
-    for name in names:
+    for number, name in enumerate(names, 1):
+        on(name).check_output(f"ip link add e2e-in type bridge && ip addr add {INNER}.{number}/24 dev e2e-in && ip link set e2e-in up")
         ids[name] = int(fleet.rig["hosts"][name]["address"].rsplit(".", 1)[1])
         on(name).check_output(PREPARE)
         on(name).check_output(everything.BEFORE)
@@ -122,9 +132,11 @@ def test_every_type_at_once_and_the_hosts_as_they_were(fleet, on, pair, acme, tm
         "domain": "rig.example", "hostDefaults": {"profiles": {"base": {}}}, "secrets": {"operators": ["laptop"]}, "deadMan": {"confirm": "30s"},
     }})  # fmt: skip
     fleet.write("networks/lan.yaml", {"kind": "Network", "metadata": {"name": "lan"}, "spec": {"type": "lan", "subnets": [f"{network}.0/24"]}})
+    fleet.write("networks/inner.yaml", {"kind": "Network", "metadata": {"name": "inner"}, "spec": {"type": "lan", "subnets": [f"{INNER}.0/24"], "dhcp": dhcp}})
     base = {}
-    for name, release in zip(names, ("12", "13"), strict=True):
-        base[name] = {"os": {"family": "debian", "release": release}, "networks": {"lan": {"id": ids[name], "interface": "eth0"}}}
+    for number, (name, release) in enumerate(zip(names, ("12", "13"), strict=True), 1):
+        places = {"lan": {"id": ids[name], "interface": "eth0"}, "inner": {"id": number, "interface": "e2e-in"}}
+        base[name] = {"os": {"family": "debian", "release": release}, "networks": places}
         user = "root" if int(name[1:]) % 2 else "deploy"
         fleet.host(name, **base[name])
         secrets.run("enroll", name, "--address", fleet.rig["hosts"][name]["address"], "--user", user, "--yes",
@@ -171,7 +183,7 @@ def test_every_type_at_once_and_the_hosts_as_they_were(fleet, on, pair, acme, tm
     fleet.deploy("Nothing of it any more", names=names, seconds=300)
     for name in names:
         # What holds data stays: homes, backups, certificates, a database. So does the configuration of a removed package.
-        on(name).check_output("rm -r /home/e2e-person /srv/e2e-backup /var/lib/certificates")
+        on(name).check_output("rm -r /home/e2e-person /srv/e2e-backup /var/lib/certificates; ip link del e2e-wlan")
         on(name).check_output("cd / && runuser -u postgres -- dropdb e2e && runuser -u postgres -- dropuser e2e-app")
         on(name).check_output("dpkg --purge $(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' | sed -n 's/^rc *//p')")
         different = changed(before[name], facts(on(name)))

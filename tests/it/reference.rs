@@ -286,16 +286,10 @@ const AROUND: &[(&str, &str)] = &[
 ];
 
 /// A network whose leases the host serves, for the type that needs one.
-const LEASED: &[(&str, &str)] = &[
-    (
-        "networks/lan.yaml",
-        "kind: Network\nmetadata: {name: lan}\nspec: {subnets: [198.51.100.0/24], dhcp: {server: web, range: [200, 250]}}\n",
-    ),
-    (
-        "hosts/web.yaml",
-        "kind: Host\nmetadata: {name: web}\nspec:\n  networks: {lan: {id: 8, interface: eth1}}\n  hostKeys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\"]\n  connect: [{user: deploy, network: lan}]\n  profiles: {example: {}}\n",
-    ),
-];
+const LEASED: &[(&str, &str)] = &[(
+    "networks/lan.yaml",
+    "kind: Network\nmetadata: {name: lan}\nspec: {subnets: [203.0.113.0/24], dhcp: {server: web, range: [200, 250]}}\n",
+)];
 
 #[test]
 fn examples_of_the_reference_pass_check() {

@@ -215,7 +215,7 @@ fn what_isnt_built_yet_is_refused_and_not_ignored() {
     let host = env.read("fleet/hosts/linda.yaml");
     env.write(
         "fleet/hosts/linda.yaml",
-        &format!("{host}  forward: {{game: {{to: linda/x.y}}}}\n"),
+        &format!("{host}  maintenance: {{windows: []}}\n"),
     );
     let json = env.plumb("fleet", &["check", "-o", "json"]).exits(1).json();
     assert!(json.to_string().contains("unsupported-field"), "{json}");
