@@ -460,3 +460,64 @@ fn own_233_trust_must_be_at_least_as_strong_as_rules_by_hosts() {
         assert_eq!(judged(rule), Some(R::PolicyInvalid), "{rule}");
     }
 }
+
+#[test]
+fn own_234_approvals_of_a_branch_that_changes_a_host_only_together_with_the_main_branch() {
+    let p = people();
+    let mut fleet = Fleet::new();
+    let side = fleet.edit("hosts/lab.yaml", "{env: lab}", "{env: lab, site: x}");
+    let side = side.make(&mut fleet.world);
+    fleet.world.approve(side, &p.bob);
+    let trap = "{% if fleet.hosts('site=x') %}evil{% endif %}{{ params.level }}\\n";
+    let main = fleet.edit("profiles/base.yaml", "{{ params.level }}\\n", trap);
+    let main = main.sign(&p.alice).make(&mut fleet.world);
+    fleet.accepts(main);
+    let merge = fleet.world.merge(&[main, side]);
+    let relabelled = fleet
+        .text("hosts/lab.yaml")
+        .replace("{env: lab}", "{env: lab, site: x}");
+    let merge = merge.file("hosts/lab.yaml", &relabelled).sign(&p.alice);
+    let merge = merge.make(&mut fleet.world);
+    let (outcome, _) = fleet.verify(main, merge);
+    assert_eq!(outcome.accepted, main, "{}", show(&outcome));
+    fleet.world.approve(merge, &p.bob);
+    let (outcome, _) = fleet.verify(main, merge);
+    assert_eq!(outcome.accepted, merge, "{}", show(&outcome));
+}
+
+#[test]
+fn own_235_fleets_name_by_which_hosts_know_whom_they_obey() {
+    let mut fleet = Fleet::new();
+    let commit = fleet.edit("fleet.yaml", "{name: home}", "{name: other}");
+    fleet.needs_two(commit);
+}
+
+#[test]
+fn own_236_former_name_of_a_protected_host_that_left() {
+    let p = people();
+    let mut fleet = Fleet::new();
+    let gone = fleet.on_base().without("hosts/db.yaml").sign(&p.alice);
+    let gone = gone.make(&mut fleet.world);
+    fleet.world.approve(gone, &p.bob);
+    fleet.accepts(gone);
+    let heir = fleet.text("hosts/lab.yaml") + "  formerly: [db]\n";
+    let heir = fleet
+        .world
+        .on(gone)
+        .file("hosts/lab.yaml", &heir)
+        .sign(&p.alice);
+    let heir = heir.make(&mut fleet.world);
+    let (outcome, _) = fleet.verify(gone, heir);
+    assert_eq!(outcome.accepted, gone, "{}", show(&outcome));
+}
+
+#[test]
+fn own_237_protected_hosts_address_in_another_spelling_and_its_name() {
+    for address in ["\"::ffff:192.0.2.10\"", "DB.fleet.example"] {
+        let mut fleet = Fleet::new();
+        let alias = host("lab", "lab", 20, LAB_KEY);
+        let alias = alias.replace("{network: lan}]", &format!("{{address: {address}}}]"));
+        let commit = fleet.on_base().file("hosts/lab.yaml", &alias);
+        fleet.needs_two(commit);
+    }
+}

@@ -79,6 +79,22 @@ pub fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
+/// True if the text can be a host's or a domain's name in the configurations of other programs: letters, digits, `.`,
+/// `_` and `-`, 253 at most, and not with `.` or `-` at an end.
+pub fn is_dns_name(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    (1..=253).contains(&text.len())
+        && text.bytes().all(good)
+        && !text.starts_with(['.', '-'])
+        && !text.ends_with(['.', '-'])
+}
+
+/// True if the kernel and systemd take a text as the name of an interface.
+pub fn is_interface(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    (1..=15).contains(&text.len()) && text.bytes().all(good) && !text.starts_with(['.', '-'])
+}
+
 macro_rules! labels {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*

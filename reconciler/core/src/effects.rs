@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::selector::Selector;
-use plumb_api::{Digest, HostName};
+use plumb_api::{Digest, FleetName, HostName};
 use serde_json::{Map, Value, json};
 
 use crate::desired::{HostIntent, HostResult, Resolved};
@@ -18,6 +18,8 @@ pub type Labels = BTreeMap<String, String>;
 /// Everything that a revision says about its hosts, as far as differences show.
 #[derive(Debug, Clone, Default)]
 pub struct FleetSummary {
+    /// The fleet's name, by which every host knows whom it obeys.
+    name: Option<FleetName>,
     /// The hosts; `None` if the revision can't be resolved.
     hosts: Option<BTreeMap<HostName, HostSummary>>,
 }
@@ -29,6 +31,8 @@ pub struct HostSummary {
     pub labels: Option<Labels>,
     /// The resolved state; `None` if the host is held.
     pub state: Option<HostState>,
+    /// The former names, which take over what other hosts were.
+    formerly: Vec<HostName>,
 }
 
 /// A host's resolved state.
@@ -91,10 +95,15 @@ impl FleetSummary {
             let summary = HostSummary {
                 labels: fleet.labels(name).cloned(),
                 state: state(manifests, &sharing, name, result),
+                formerly: match result {
+                    HostResult::Ready(intent) => intent.formerly.clone(),
+                    HostResult::Held(_) => Vec::new(),
+                },
             };
             (name.clone(), summary)
         });
         Self {
+            name: Some(manifests.name.clone()),
             hosts: Some(hosts.collect()),
         }
     }
@@ -105,11 +114,21 @@ impl FleetSummary {
     }
 
     /// Returns the hosts that differ between this revision and a later one. A host that is held in one of
-    /// them differs.
+    /// them differs. So does one that left an earlier revision and is a former name now, with unknown labels. If
+    /// the fleet's name differs, every host does.
     pub fn affected<'a>(&'a self, after: &'a Self) -> Affected<'a> {
+        let renamed = self.name != after.name;
         let (Some(before), Some(after)) = (&self.hosts, &after.hosts) else {
             return Affected::Every;
         };
+        if renamed {
+            return Affected::Every;
+        }
+        let was_known = |name: &HostName| {
+            before.contains_key(name) || before.values().any(|host| host.formerly.contains(name))
+        };
+        let former = after.values().flat_map(|host| &host.formerly);
+        let taken_over: BTreeSet<&HostName> = former.filter(|name| !was_known(name)).collect();
         let names: BTreeSet<&HostName> = before.keys().chain(after.keys()).collect();
         let affected = names.into_iter().filter_map(|name| {
             let (was, is) = (before.get(name), after.get(name));
@@ -123,7 +142,11 @@ impl FleetSummary {
                 labels: labels.map(|host| host.labels.as_ref()).collect(),
             })
         });
-        Affected::Hosts(affected.collect())
+        let taken_over = taken_over.into_iter().map(|name| AffectedHost {
+            name,
+            labels: vec![None],
+        });
+        Affected::Hosts(affected.chain(taken_over).collect())
     }
 }
 
@@ -207,33 +230,46 @@ fn secrets(manifests: &Manifests, host: &HostFacts) -> Map<String, Value> {
     one.collect()
 }
 
-/// The hosts that have each address, host key and identity.
-struct Sharing<'a>(BTreeMap<String, BTreeSet<&'a HostName>>);
+/// The hosts that have each address, name, host key and identity.
+struct Sharing<'a> {
+    owners: BTreeMap<String, BTreeSet<&'a HostName>>,
+    domain: Option<&'a str>,
+}
 
 impl<'a> Sharing<'a> {
     fn new(manifests: &'a Manifests) -> Self {
         let mut owners: BTreeMap<String, BTreeSet<&HostName>> = BTreeMap::new();
+        let domain = manifests.facts.domain.as_deref();
         for (name, entry) in &manifests.hosts {
             let Ok(host) = entry else { continue };
             let known = manifests.facts.hosts.get(name);
-            for mark in marks(host, known.and_then(|known| known.as_deref().ok())) {
+            let known = known.and_then(|known| known.as_deref().ok());
+            for mark in marks(name, host, known, domain) {
                 owners.entry(mark).or_default().insert(name);
             }
         }
         owners.retain(|_, hosts| hosts.len() > 1);
-        Self(owners)
+        Self { owners, domain }
     }
 
     /// Returns the other hosts that have a mark of this one.
     fn others(&self, name: &HostName, host: &Host, known: &HostFacts) -> BTreeSet<&'a HostName> {
-        let marks = marks(host, Some(known));
-        let owners = marks.iter().filter_map(|mark| self.0.get(mark)).flatten();
+        let marks = marks(name, host, Some(known), self.domain);
+        let owners = marks
+            .iter()
+            .filter_map(|mark| self.owners.get(mark))
+            .flatten();
         owners.copied().filter(|other| *other != name).collect()
     }
 }
 
-/// Returns what tells a host from others: its keys, addresses and identity.
-fn marks(host: &Host, known: Option<&HostFacts>) -> BTreeSet<String> {
+/// Returns what tells a host from others: its keys, addresses, names and identity.
+fn marks(
+    name: &HostName,
+    host: &Host,
+    known: Option<&HostFacts>,
+    domain: Option<&str>,
+) -> BTreeSet<String> {
     let spec = &host.spec;
     // A key's comment means nothing.
     let keys = spec.host_keys.iter().map(|key| {
@@ -241,14 +277,39 @@ fn marks(host: &Host, known: Option<&HostFacts>) -> BTreeSet<String> {
         words.join(" ")
     });
     let connect = spec.connect.iter();
-    let named = connect.filter_map(|way| Some(way.address.as_ref()?.to_ascii_lowercase()));
+    let named = connect.filter_map(|way| Some(canonical(way.address.as_ref()?)));
     let mut marks: BTreeSet<String> = keys.chain(named).collect();
+    marks.extend(spec.publish.keys().map(|name| canonical(name)));
+    marks.extend(names(name, host, domain));
     marks.extend(spec.age_key.clone());
     marks.extend(spec.uid.clone());
     for network in known.iter().flat_map(|known| known.networks.values()) {
         add_marks(network, &mut marks);
     }
     marks
+}
+
+/// Returns the names under which other machines find a host.
+fn names(name: &HostName, host: &Host, domain: Option<&str>) -> Vec<String> {
+    let own = [Some(name.as_str()), host.spec.hostname.as_deref()];
+    let own = own.into_iter().flatten();
+    own.flat_map(|name| {
+        [
+            Some(name.to_owned()),
+            domain.map(|domain| format!("{name}.{domain}")),
+        ]
+    })
+    .flatten()
+    .map(|name| canonical(&name))
+    .collect()
+}
+
+/// Returns an address in the one form that all its spellings have, and a name in lower case.
+fn canonical(address: &str) -> String {
+    address.parse::<std::net::IpAddr>().map_or_else(
+        |_| address.trim_end_matches('.').to_ascii_lowercase(),
+        |address| address.to_canonical().to_string(),
+    )
 }
 
 fn add_marks(network: &HostNetwork, marks: &mut BTreeSet<String>) {

@@ -70,7 +70,7 @@ macro_rules! codes {
 
 codes! {
     YAML_SYNTAX "yaml-syntax" "The file is not well-formed YAML. A value that begins with `{`, `[`, `*`, `&`, `!`, `%`, `@` or a backquote, or that contains `: ` or ` #`, needs quotes.";
-    YAML_ENCODING "yaml-encoding" "The file is not UTF-8 text.";
+    YAML_ENCODING "yaml-encoding" "The file is not UTF-8 text, or has a character that Unicode keeps for programs (U+FDD0 to U+FDEF).";
     YAML_TAB "yaml-tab" "YAML is indented and separated with spaces; tabs are allowed only inside quoted or block text.";
     YAML_DUPLICATE_KEY "yaml-duplicate-key" "A mapping has the same key twice. Remove one of the two.";
     YAML_KEY "yaml-key" "A mapping's key must be a plain or quoted word, not a list, a mapping or nothing. A value that is an expression needs quotes: \"{{ … }}\".";

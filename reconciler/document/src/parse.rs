@@ -14,6 +14,9 @@ use crate::node::{Entry, Key, Map, Node, Style, Value};
 use crate::scalar;
 use crate::span::Span;
 
+/// True for the characters that Unicode keeps for programs, and that no text has.
+const RESERVED: fn(char) -> bool = |c| ('\u{fdd0}'..='\u{fdef}').contains(&c);
+
 /// Limits on a document, because its text may come from an untrusted author.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -207,6 +210,15 @@ impl Builder<'_> {
                         self.refuse_tag(&span);
                     }
                     self.tabs.scalar(style, &span);
+                    // Plumb marks the places of secrets with them.
+                    if value.contains(RESERVED) {
+                        let message = "this text has a character that isn't text: U+FDD0 to U+FDEF";
+                        self.error(
+                            Diagnostic::error(codes::YAML_ENCODING, &span, message)
+                                .hint("remove it; Unicode keeps these for programs"),
+                        );
+                        return;
+                    }
                     let node = match style {
                         ScalarStyle::Plain => {
                             let value = scalar::resolve(&value);

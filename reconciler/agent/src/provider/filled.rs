@@ -135,7 +135,12 @@ pub(super) fn apply(
         owner: spec.owner.as_ref(),
         group: spec.group.as_ref(),
         mode: spec.mode,
-        validate: &spec.validate,
+        // A checker that reads files in place has seen it with the others of its batch.
+        validate: if spec.validates_in_place() {
+            &[]
+        } else {
+            &spec.validate
+        },
         attributes: work
             .original
             .and_then(|original| original.attributes.as_ref()),

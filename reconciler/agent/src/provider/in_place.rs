@@ -1,7 +1,7 @@
 //! Runs a checker that reads files in their places, such as `nginx -t`, on files that aren't in place yet. In a
 //! private mount namespace, copies of the folders with the new files cover the folders themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plumb_api::Spec;
 use plumb_api::report::{AgentError, ErrorCode};
@@ -133,17 +133,13 @@ fn run(
     gone: &[&str],
     stage: &str,
 ) -> Result<Option<String>> {
-    let mut folders: Vec<&str> = Vec::new();
-    for file in files {
-        let (folder, _) = split(file.path);
-        if !folders.contains(&folder) {
-            folders.push(folder);
-        }
-    }
+    let folders = folders(files.iter().map(|file| file.path));
     let staged = |path: &str| {
-        let (folder, leaf) = split(path);
-        let number = folders.iter().position(|one| *one == folder)?;
-        Some(format!("{number}/{leaf}"))
+        let (number, rest) = folders
+            .iter()
+            .enumerate()
+            .find_map(|(number, folder)| Some((number, below(folder, path)?)))?;
+        Some(format!("{number}/{rest}"))
     };
     let mut args: Vec<String> = ["--mount", "--propagation", "private", "--", "sh", "-c"]
         .map(str::to_owned)
@@ -182,6 +178,23 @@ fn run(
     Ok(Some(output.complaint()))
 }
 
+/// Returns the path within a folder, if it lies there.
+fn below<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
+    path.strip_prefix(folder)?.strip_prefix('/')
+}
+
+/// Returns the folders of these files, without those that lie in another one: its copy has them.
+fn folders<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let all: BTreeSet<&str> = paths.map(|path| split(path).0).collect();
+    let mut outer: Vec<&str> = Vec::new();
+    for folder in all {
+        if !outer.iter().any(|one| below(one, folder).is_some()) {
+            outer.push(folder);
+        }
+    }
+    outer
+}
+
 fn refusal(words: &[String], path: &str, complaint: &str) -> AgentError {
     AgentError::new(
         ErrorCode::ValidateFailed,
@@ -191,4 +204,21 @@ fn refusal(words: &[String], path: &str, complaint: &str) -> AgentError {
         ),
     )
     .hint("correct the content in the repository")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_in_another_one_is_part_of_its_copy() {
+        let paths = [
+            "/etc/nginx/conf.d/a.conf",
+            "/etc/nginx/nginx.conf",
+            "/etc/nginx-x/b",
+        ];
+        assert_eq!(folders(paths.into_iter()), ["/etc/nginx", "/etc/nginx-x"]);
+        assert_eq!(below("/etc/nginx", paths[0]), Some("conf.d/a.conf"));
+        assert_eq!(below("/etc/nginx", paths[2]), None);
+    }
 }

@@ -73,7 +73,7 @@ impl Composite for WifiSpec {
                 "write psk: secret:wifi/home",
             );
         }
-        if !is_interface(&self.interface) {
+        if !crate::name::is_interface(&self.interface) {
             wrong(
                 "interface",
                 "this isn't the name of an interface",
@@ -98,10 +98,4 @@ impl Composite for WifiSpec {
     fn manage(&self) -> Manage {
         self.manage
     }
-}
-
-/// True if the kernel and systemd take a text as the name of an interface.
-fn is_interface(name: &str) -> bool {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
-    (1..=15).contains(&name.len()) && name.bytes().all(good) && !name.starts_with(['.', '-'])
 }

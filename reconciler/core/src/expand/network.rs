@@ -1,5 +1,6 @@
 //! A host's place in a network, for the composites that make its interface.
 
+use ipnet::IpNet;
 use plumb_api::kind::{Assign, NetworkType};
 use plumb_api::resource::Problem;
 use plumb_api::{AnyAddress, CompositeAddress, CompositeKind};
@@ -15,6 +16,22 @@ pub(super) struct Membership<'a> {
     pub(super) network: &'a Network,
     pub(super) own: &'a HostNetwork,
     pub(super) members: &'a [MemberFact],
+    /// The subnets of the host's other networks.
+    pub(super) beside: Vec<IpNet>,
+}
+
+/// Returns the subnets of the local networks that the host is in beside the named one.
+fn beside(context: &ExpandContext<'_>, name: &str) -> Vec<IpNet> {
+    let others = context
+        .facts
+        .networks
+        .keys()
+        .filter(|other| ***other != *name);
+    let networks = others.filter_map(|other| context.manifests.networks.get(other)?.as_ref().ok());
+    networks
+        .filter(|network| network.spec.network_type == NetworkType::Lan)
+        .flat_map(|network| network.subnets())
+        .collect()
 }
 
 impl<'a> Membership<'a> {
@@ -53,6 +70,7 @@ impl<'a> Membership<'a> {
             network,
             own,
             members: &known.members,
+            beside: beside(context, name),
         }))
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use ipnet::IpNet;
 use plumb_api::kind::{NetworkType, WireguardNetwork};
 use plumb_api::resource::{Problem, Schedule, WireguardSpec, host_and_port};
 use plumb_api::{Kind, secret};
@@ -202,7 +203,12 @@ fn peers<'a>(place: &'a Membership<'_>, star: &WireguardNetwork) -> Result<Vec<P
     let mut routes = Vec::new();
     let mut hub = None;
     for (member, key) in keyed {
-        routes.extend(member.routes.iter().cloned());
+        // A subnet that the host is in itself isn't reached through the tunnel.
+        let far = |route: &&String| {
+            let route = route.parse::<IpNet>();
+            !route.is_ok_and(|route| place.beside.iter().any(|own| own.contains(&route)))
+        };
+        routes.extend(member.routes.iter().filter(far).cloned());
         if member.name == star.hub {
             hub = Some((member, key));
         }

@@ -113,6 +113,24 @@ fn decoded(object: &Object) -> Result<FleetObject, Broken> {
             );
         }
     }
+    if let Some(domain) = spec
+        .domain
+        .as_deref()
+        .filter(|name| !plumb_api::name::is_dns_name(name))
+    {
+        let span = object
+            .spec
+            .get("domain")
+            .map_or(&object.span, |node| &node.span);
+        diagnostics.push(
+            Diagnostic::error(
+                code::INVALID_NAME,
+                span,
+                format!("`{}` can't be a domain", domain.escape_debug()),
+            )
+            .hint("write it like fleet.example"),
+        );
+    }
     if !CONFIRM.contains(&spec.dead_man.confirm.duration()) {
         let confirm = object
             .spec

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use plumb_api::CompositeKind;
 use plumb_api::kind::{HostSpec, OsFamily};
+use plumb_api::name::{is_dns_name, is_interface};
 use plumb_api::secret::is_age_key;
 use plumb_document::{Diagnostic, Entry, Key, Map, Node, Span, Value, decode};
 
@@ -263,6 +264,36 @@ pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
                     "`port` can't be set beside `endpoint`, which has a port",
                 )
                 .hint("remove `port`"),
+            );
+        }
+    }
+    if let Some(hostname) = spec.hostname.as_deref().filter(|name| !is_dns_name(name)) {
+        diagnostics.push(
+            Diagnostic::error(
+                code::INVALID_NAME,
+                place("hostname"),
+                format!("`{}` can't be a host's name", hostname.escape_debug()),
+            )
+            .hint("use letters, digits, `.`, `_` and `-`"),
+        );
+    }
+    for (name, member) in &spec.networks {
+        let interface = member.interface.as_deref();
+        if let Some(interface) = interface.filter(|interface| !is_interface(interface)) {
+            let span = node
+                .get("networks")
+                .and_then(|networks| networks.get(name)?.get("interface"))
+                .map_or(place("networks"), |node| &node.span);
+            diagnostics.push(
+                Diagnostic::error(
+                    code::INVALID_NAME,
+                    span,
+                    format!(
+                        "`{}` can't be an interface's name",
+                        interface.escape_debug()
+                    ),
+                )
+                .hint("use at most 15 letters, digits, `.`, `_` and `-`, as `ip link` shows them"),
             );
         }
     }

@@ -96,15 +96,18 @@ pub(super) struct Asked<'p> {
 }
 
 impl<'p> Asked<'p> {
-    /// Adds the demands of the rules that are about an affected host. They apply to every changed path,
-    /// because a host is affected by the step as a whole.
+    /// Adds the demands of the rules that are about an affected host. Approvals of a merged branch count for them
+    /// only if the step has the very tree of the branch, `same`: otherwise what the branch does to a host depends on
+    /// the rest of the step.
     pub(super) fn add_effects(
         &mut self,
         policy: &'p Policy,
         affected: Affected,
         paths: impl Iterator<Item = &'p str>,
+        same: Vec<Oid>,
     ) {
         let paths = Rc::new(paths.collect());
+        let same = Rc::new(same);
         for rule in &policy.rules {
             let hosts = rule
                 .hosts
@@ -112,7 +115,9 @@ impl<'p> Asked<'p> {
                 .and_then(|hosts| affected.selected(hosts));
             if let Some(hosts) = hosts {
                 let title = format!("{} ({hosts})", rule.title());
-                self.demands.extend(of(&title, &rule.need, &paths));
+                let demands = of(&title, &rule.need, &paths);
+                self.demands
+                    .extend(demands.into_iter().map(|demand| demand.of_the_whole(&same)));
             }
         }
         self.affected = Some(affected);
@@ -124,6 +129,26 @@ pub(super) struct Demand<'p> {
     title: String,
     need: &'p Need,
     paths: Rc<Vec<&'p str>>,
+    counts: Counts,
+}
+
+/// The signatures that count for a demand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Counts {
+    /// Those that cover its paths.
+    Covering,
+    /// Those of the whole step, and those of these merged branches.
+    Whole(Rc<Vec<Oid>>),
+}
+
+impl Counts {
+    /// True if approvals of a merged branch count.
+    fn has(&self, tip: &Oid) -> bool {
+        match self {
+            Self::Covering => true,
+            Self::Whole(tips) => tips.contains(tip),
+        }
+    }
 }
 
 /// Returns the demands of all rules that own one of the paths. Fails if no rule owns one.
@@ -184,6 +209,7 @@ fn of<'p>(title: &str, needs: &'p [Need], paths: &Rc<Vec<&'p str>>) -> Vec<Deman
             title: title.to_owned(),
             need,
             paths: paths.clone(),
+            counts: Counts::Covering,
         })
         .collect()
 }
@@ -197,6 +223,13 @@ struct Had<'p> {
 }
 
 impl<'p> Demand<'p> {
+    fn of_the_whole(self, tips: &Rc<Vec<Oid>>) -> Self {
+        Self {
+            counts: Counts::Whole(tips.clone()),
+            ..self
+        }
+    }
+
     fn had(&self, policy: &Policy, signatures: &[&CountedSignature]) -> Had<'p> {
         let group = policy.group(&self.need.from);
         let of_group = |signature: &&&CountedSignature| group.contains(&signature.identity);
@@ -210,7 +243,7 @@ impl<'p> Demand<'p> {
         let partial: Vec<&&CountedSignature> = signatures
             .iter()
             .filter(of_group)
-            .filter(|v| matches!(v.scope, Scope::Branch { .. }))
+            .filter(|v| v.scope.branch().is_some_and(|tip| self.counts.has(&tip)))
             .collect();
         if partial.is_empty() || everywhere.len() >= count {
             let lacking = if everywhere.len() < count {

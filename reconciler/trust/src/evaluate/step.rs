@@ -353,7 +353,9 @@ impl Evaluation<'_> {
                 Some(effects) => effects.between(&parent.tree, after),
                 None => Affected::Every,
             };
-            asked.add_effects(policy, affected, candidate.paths());
+            let is_same = |tip: &&Oid| self.graph.node(tip).is_ok_and(|node| node.tree == *after);
+            let same = candidate.merged().iter().filter(is_same).copied().collect();
+            asked.add_effects(policy, affected, candidate.paths(), same);
         }
         coverage::judge(policy, asked, signatures)
     }

@@ -113,6 +113,15 @@ fn membership(
     }
 }
 
+/// Returns the error about the name of a member or an alias, which configurations of other programs get.
+pub(super) fn bad_name(name: &str, what: &str, span: &Span) -> Option<Diagnostic> {
+    (!plumb_api::name::is_label(name)).then(|| {
+        let message = format!("`{}` isn't a valid name of a {what}", name.escape_debug());
+        Diagnostic::error(code::INVALID_NAME, span, message)
+            .hint("use 1 to 63 of a-z, 0-9 and `-`, without `-` at either end")
+    })
+}
+
 /// Returns the further addresses of a host or member.
 pub(super) fn aliases(
     network: &Network,
@@ -122,6 +131,10 @@ pub(super) fn aliases(
 ) -> BTreeMap<String, AliasFact> {
     let mut all = BTreeMap::new();
     for (name, alias) in aliases {
+        if let Some(wrong) = bad_name(name, "alias", span) {
+            problems.diagnostics.push(wrong);
+            continue;
+        }
         let said = MemberAddresses {
             id: alias.id,
             address: alias.address.as_deref(),

@@ -8,7 +8,7 @@ use plumb_api::kind::{HostState, NetworkMember};
 use plumb_document::Diagnostic;
 use serde::Serialize;
 
-use super::address::{MemberAddresses, addresses, aliases};
+use super::address::{MemberAddresses, addresses, aliases, bad_name};
 use super::members::{self, Faults};
 use super::{Facts, MemberFact, NetworkFacts, place};
 use crate::manifest::{Manifests, Network, ObjectId, Problems, code};
@@ -131,6 +131,10 @@ fn own_members(
             aliases: further,
         } = member;
         let span = place(&network.node, &["members", name]);
+        if let Some(wrong) = bad_name(name, "member", span) {
+            problems.diagnostics.push(wrong);
+            continue;
+        }
         if let Some((host, _)) = manifests
             .hosts
             .iter()

@@ -246,3 +246,24 @@ fn forward_sends_a_port_to_an_endpoint_that_is_reachable_from_here() {
         assert!(told.contains(says), "{forward}\n{told}");
     }
 }
+
+#[test]
+fn route_to_a_network_that_the_spoke_is_in_does_not_lead_through_the_tunnel() {
+    let files = fleet("");
+    let files: Vec<(String, String)> = files
+        .into_iter()
+        .map(|(path, text)| match &*path {
+            "hosts/hub.yaml" => (
+                path,
+                text.replace(
+                    "{id: 1, publicKey",
+                    "{id: 1, routes: [198.51.100.0/24, 10.7.0.0/16], publicKey",
+                ),
+            ),
+            _ => (path, text),
+        })
+        .collect();
+    let text = configuration(&host("spoke", &borrowed(&files)));
+    assert!(text.contains("10.7.0.0/16"), "{text}");
+    assert!(!text.contains("198.51.100.0/24"), "{text}");
+}
