@@ -158,7 +158,32 @@ struct Builder<'a> {
     tabs: tabs::Tabs<'a>,
 }
 
+/// Creates the node of a scalar. Only a plain one can be other than text.
+fn scalar_node(value: &str, style: ScalarStyle, span: Span) -> Node {
+    let (value, style) = match style {
+        ScalarStyle::Plain => (scalar::resolve(value), Style::Plain),
+        ScalarStyle::Literal | ScalarStyle::Folded => (Value::String(value.into()), Style::Block),
+        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => {
+            (Value::String(value.into()), Style::Quoted)
+        }
+    };
+    Node { value, span, style }
+}
+
 impl Builder<'_> {
+    /// Refuses a text with characters that Unicode keeps for programs. Plumb marks the places of secrets with them.
+    fn is_text(&mut self, value: &str, span: &Span) -> bool {
+        let is_text = !value.contains(RESERVED);
+        if !is_text {
+            let message = "this text has a character that isn't text: U+FDD0 to U+FDEF";
+            self.error(
+                Diagnostic::error(codes::YAML_ENCODING, span, message)
+                    .hint("remove it; Unicode keeps these for programs"),
+            );
+        }
+        is_text
+    }
+
     fn run(&mut self) {
         let mut options = Options::default();
         options.set_emit_comments(self.tabs.any());
@@ -210,36 +235,10 @@ impl Builder<'_> {
                         self.refuse_tag(&span);
                     }
                     self.tabs.scalar(style, &span);
-                    // Plumb marks the places of secrets with them.
-                    if value.contains(RESERVED) {
-                        let message = "this text has a character that isn't text: U+FDD0 to U+FDEF";
-                        self.error(
-                            Diagnostic::error(codes::YAML_ENCODING, &span, message)
-                                .hint("remove it; Unicode keeps these for programs"),
-                        );
+                    if !self.is_text(&value, &span) {
                         return;
                     }
-                    let node = match style {
-                        ScalarStyle::Plain => {
-                            let value = scalar::resolve(&value);
-                            Node {
-                                value,
-                                span,
-                                style: Style::Plain,
-                            }
-                        }
-                        ScalarStyle::Literal | ScalarStyle::Folded => Node {
-                            value: Value::String(value.into()),
-                            span,
-                            style: Style::Block,
-                        },
-                        ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Node {
-                            value: Value::String(value.into()),
-                            span,
-                            style: Style::Quoted,
-                        },
-                    };
-                    self.finish(node, anchor, 1);
+                    self.finish(scalar_node(&value, style, span), anchor, 1);
                 }
                 Event::SequenceStart(style, anchor, tag) => {
                     if tag.is_some() {

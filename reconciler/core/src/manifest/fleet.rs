@@ -66,6 +66,19 @@ pub(crate) fn salvage(files: &BTreeMap<Arc<str>, SourceFile>) -> FleetObject {
     })
 }
 
+/// Returns the error about a domain that other programs would read as more than a name.
+fn check_domain(object: &Object, spec: &FleetSpec) -> Option<Diagnostic> {
+    let domain = spec.domain.as_deref()?;
+    let span = object
+        .spec
+        .get("domain")
+        .map_or(&object.span, |node| &node.span);
+    (!plumb_api::name::is_dns_name(domain)).then(|| {
+        let message = format!("`{}` can't be a domain", domain.escape_debug());
+        Diagnostic::error(code::INVALID_NAME, span, message).hint("write it like fleet.example")
+    })
+}
+
 fn decoded(object: &Object) -> Result<FleetObject, Broken> {
     let broken = |diagnostics| Broken {
         labels: None,
@@ -113,24 +126,7 @@ fn decoded(object: &Object) -> Result<FleetObject, Broken> {
             );
         }
     }
-    if let Some(domain) = spec
-        .domain
-        .as_deref()
-        .filter(|name| !plumb_api::name::is_dns_name(name))
-    {
-        let span = object
-            .spec
-            .get("domain")
-            .map_or(&object.span, |node| &node.span);
-        diagnostics.push(
-            Diagnostic::error(
-                code::INVALID_NAME,
-                span,
-                format!("`{}` can't be a domain", domain.escape_debug()),
-            )
-            .hint("write it like fleet.example"),
-        );
-    }
+    diagnostics.extend(check_domain(object, &spec));
     if !CONFIRM.contains(&spec.dead_man.confirm.duration()) {
         let confirm = object
             .spec

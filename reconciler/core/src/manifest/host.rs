@@ -230,6 +230,43 @@ fn overlay(default: &Node, own: &Node) -> Node {
     Node::map(merged, own.span.clone())
 }
 
+/// Returns the errors about names that other programs would read as more than a name.
+fn check_names(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let place = |field: &str| node.get(field).map_or(&node.span, |node| &node.span);
+    if let Some(hostname) = spec.hostname.as_deref().filter(|name| !is_dns_name(name)) {
+        diagnostics.push(
+            Diagnostic::error(
+                code::INVALID_NAME,
+                place("hostname"),
+                format!("`{}` can't be a host's name", hostname.escape_debug()),
+            )
+            .hint("use letters, digits, `.`, `_` and `-`"),
+        );
+    }
+    for (name, member) in &spec.networks {
+        let interface = member.interface.as_deref();
+        if let Some(interface) = interface.filter(|interface| !is_interface(interface)) {
+            let span = node
+                .get("networks")
+                .and_then(|networks| networks.get(name)?.get("interface"))
+                .map_or(place("networks"), |node| &node.span);
+            diagnostics.push(
+                Diagnostic::error(
+                    code::INVALID_NAME,
+                    span,
+                    format!(
+                        "`{}` can't be an interface's name",
+                        interface.escape_debug()
+                    ),
+                )
+                .hint("use at most 15 letters, digits, `.`, `_` and `-`, as `ip link` shows them"),
+            );
+        }
+    }
+    diagnostics
+}
+
 /// Returns the errors in a decoded host that its Rust types don't rule out.
 pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
@@ -267,36 +304,7 @@ pub(crate) fn check(node: &Node, spec: &HostSpec) -> Vec<Diagnostic> {
             );
         }
     }
-    if let Some(hostname) = spec.hostname.as_deref().filter(|name| !is_dns_name(name)) {
-        diagnostics.push(
-            Diagnostic::error(
-                code::INVALID_NAME,
-                place("hostname"),
-                format!("`{}` can't be a host's name", hostname.escape_debug()),
-            )
-            .hint("use letters, digits, `.`, `_` and `-`"),
-        );
-    }
-    for (name, member) in &spec.networks {
-        let interface = member.interface.as_deref();
-        if let Some(interface) = interface.filter(|interface| !is_interface(interface)) {
-            let span = node
-                .get("networks")
-                .and_then(|networks| networks.get(name)?.get("interface"))
-                .map_or(place("networks"), |node| &node.span);
-            diagnostics.push(
-                Diagnostic::error(
-                    code::INVALID_NAME,
-                    span,
-                    format!(
-                        "`{}` can't be an interface's name",
-                        interface.escape_debug()
-                    ),
-                )
-                .hint("use at most 15 letters, digits, `.`, `_` and `-`, as `ip link` shows them"),
-            );
-        }
-    }
+    diagnostics.extend(check_names(node, spec));
     if let Some(suspend) = &spec.suspend
         && suspend
             .until
