@@ -81,7 +81,7 @@ impl<'de> Deserialize<'de> for EndpointOn {
             type Value = EndpointOn;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of networks, or \"*\" for every interface,")
+                f.write_str("a list of networks, or \"*\" for every interface")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<EndpointOn, E> {
