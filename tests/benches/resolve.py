@@ -15,7 +15,7 @@ from measure import Figures, busy
 
 SIZES = (100, 1_000, 10_000)
 PEER_HOSTS = 50
-PROCESSOR, CHANGE, MEMORY, FLAT = 6, 100, 450, 1.5
+PROCESSOR, MEMORY, FLAT = 6, 450, 1.5
 
 
 def measured(program: Path, hosts: int) -> dict:
@@ -50,17 +50,15 @@ def run(program: Path, peers: Path, runs: int) -> bool:
         median = lambda of: statistics.median(of(sample) for sample in all)
         processor, clock = median(lambda one: one["all"]["processor"]), median(lambda one: one["all"]["clock"])
         load, memory = median(lambda one: one["load"]["processor"]), median(lambda one: one["bytes"]) / 1e6
-        change = median(lambda one: one["change"]["clock"]) * 1e3
         each[hosts] = processor / hosts * 1e6
         print(
             f"{hosts:>6} hosts  processor {processor:7.2f} s (load {load:6.2f})  clock {clock:6.2f} s  memory {memory:6.1f} MB"
-            f"  each host {each[hosts]:6.1f} µs  change of one host {change:6.1f} ms",
+            f"  each host {each[hosts]:6.1f} µs",
             flush=True,
         )
     largest = SIZES[-1]
     figures.bound(f"{largest} hosts, processor", each[largest] * largest / 1e6, "s", PROCESSOR)
     figures.bound(f"{largest} hosts, memory", memory, "MB", MEMORY)
-    figures.bound(f"{largest} hosts, one changes", change, "ms", CHANGE)
     figures.bound("each host, largest ÷ smallest fleet", each[largest] / each[SIZES[0]], "×", FLAT)
     peer = ansible(peers) * 1e6
     print(f"ansible-core 2.19, the 40 templates  each host {peer:9.1f} µs", flush=True)
