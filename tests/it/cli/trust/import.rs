@@ -64,9 +64,10 @@ fn allowed_signers_become_a_policy_that_works() {
 #[test]
 fn sequoia_gits_policy_is_never_widened() {
     let env = repository();
+    // Bob's ends before Alice's, also where the second changes between the two.
     let (alice, bob) = (
         env.gpg_key("alice", "ed25519", "1y"),
-        env.gpg_key("bob", "ed25519", "1y"),
+        env.gpg_key("bob", "ed25519", "11m"),
     );
     let carol = env.gpg_key("carol", "brainpoolP256r1", "1y");
     let armor = |fingerprint: &str| env.gpg(&["--armor", "--export", fingerprint]);
