@@ -132,7 +132,8 @@ def test_every_type_at_once_and_the_hosts_as_they_were(fleet, on, pair, acme, tm
         "domain": "rig.example", "hostDefaults": {"profiles": {"base": {}}}, "secrets": {"operators": ["laptop"]}, "deadMan": {"confirm": "30s"},
     }})  # fmt: skip
     fleet.write("networks/lan.yaml", {"kind": "Network", "metadata": {"name": "lan"}, "spec": {"type": "lan", "subnets": [f"{network}.0/24"]}})
-    fleet.write("networks/inner.yaml", {"kind": "Network", "metadata": {"name": "inner"}, "spec": {"type": "lan", "subnets": [f"{INNER}.0/24"], "dhcp": dhcp}})
+    inner = lambda **more: {"kind": "Network", "metadata": {"name": "inner"}, "spec": {"type": "lan", "subnets": [f"{INNER}.0/24"], **more}}
+    fleet.write("networks/inner.yaml", inner())
     base = {}
     for number, (name, release) in enumerate(zip(names, ("12", "13"), strict=True), 1):
         places = {"lan": {"id": ids[name], "interface": "eth0"}, "inner": {"id": number, "interface": "e2e-in"}}
@@ -147,6 +148,7 @@ def test_every_type_at_once_and_the_hosts_as_they_were(fleet, on, pair, acme, tm
 
     for path, text in everything.FILES.items():
         fleet.write(path, text)
+    fleet.write("networks/inner.yaml", inner(dhcp=dhcp))
     fleet.write("files/acme.pem", open(acme["authority"]).read())
     fleet.write("files/alertmanager.yml", ALERTMANAGER)
     fleet.write("secrets/app.yaml", {"kind": "Secret", "metadata": {"name": "app"}, "spec": {
@@ -178,6 +180,7 @@ def test_every_type_at_once_and_the_hosts_as_they_were(fleet, on, pair, acme, tm
     for release in ("12", "13"):
         fleet.remove(f"profiles/every-{release}.yaml")
     fleet.remove("secrets/app.yaml")
+    fleet.write("networks/inner.yaml", inner())
     for name in names:
         fleet.host(name, **base[name])
     fleet.deploy("Nothing of it any more", names=names, seconds=300)
