@@ -1,14 +1,10 @@
 //! The credentials of a composite's program.
 
-use std::fmt;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
-
-use super::Kind;
-use super::check_path;
 use super::contract::Problem;
+use super::text_source::{TextOrFile, serialize_file};
+use super::{Kind, check_path};
 use crate::name::Address;
 
 /// A program's credentials, as lines `NAME='VALUE'` in the shell's syntax.
@@ -51,43 +47,21 @@ impl Serialize for Credentials {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Secret(address) => address.serialize(serializer),
-            Self::File(path) => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("file", path)?;
-                map.end()
-            }
+            Self::File(path) => serialize_file(path, serializer),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Credentials {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct File {
-            file: String,
-        }
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Credentials;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("secret:NAME/KEY, or {file: PATH}")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Credentials, E> {
-                text.parse().map(Credentials::Secret).map_err(E::custom)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Credentials, A::Error> {
-                let File { file } = File::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(Credentials::File(file))
-            }
-        }
-
-        deserializer.deserialize_any(Either)
+        deserializer.deserialize_any(TextOrFile {
+            expected: "secret:NAME/KEY, or {file: PATH}",
+            text: |text| {
+                let address: Result<Address, _> = text.parse();
+                address.map(Self::Secret).map_err(|error| error.to_string())
+            },
+            file: Self::File,
+        })
     }
 }
 
@@ -102,17 +76,6 @@ impl schemars::JsonSchema for Credentials {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "title": "`secret:NAME/KEY`, or `{file: PATH}`",
-            "oneOf": [
-                {"type": "string"},
-                {
-                    "type": "object",
-                    "properties": {"file": {"type": "string"}},
-                    "required": ["file"],
-                    "additionalProperties": false,
-                },
-            ],
-        })
+        super::text_source::text_or_file_schema("`secret:NAME/KEY`, or `{file: PATH}`")
     }
 }

@@ -19,44 +19,76 @@ impl Serialize for TextSource {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
-            Self::File(path) => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("file", path)?;
-                map.end()
-            }
+            Self::File(path) => serialize_file(path, serializer),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for TextSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
+        deserializer.deserialize_any(TextOrFile {
+            expected: "a text, or {file: files/NAME}",
+            text: |text| Ok(Self::Text(text.to_owned())),
+            file: Self::File,
+        })
+    }
+}
 
+/// Writes `{file: PATH}`.
+pub(super) fn serialize_file<S: Serializer>(path: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(1))?;
+    map.serialize_entry("file", path)?;
+    map.end()
+}
+
+/// Reads a value that is a text or `{file: PATH}`.
+pub(super) struct TextOrFile<T> {
+    /// Both forms, for errors.
+    pub(super) expected: &'static str,
+    /// Makes the value of a text; fails with the mistake in it.
+    pub(super) text: fn(&str) -> Result<T, String>,
+    /// Makes the value of a path.
+    pub(super) file: fn(String) -> T,
+}
+
+impl<'de, T> Visitor<'de> for TextOrFile<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.text)(text).map_err(E::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct File {
             file: String,
         }
 
-        impl<'de> Visitor<'de> for Either {
-            type Value = TextSource;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, or {file: files/NAME}")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<TextSource, E> {
-                Ok(TextSource::Text(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TextSource, A::Error> {
-                let File { file } = File::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(TextSource::File(file))
-            }
-        }
-
-        deserializer.deserialize_any(Either)
+        let File { file } = File::deserialize(de::value::MapAccessDeserializer::new(map))?;
+        Ok((self.file)(file))
     }
+}
+
+/// Returns the schema of a text or `{file: PATH}`.
+#[cfg(feature = "schema")]
+pub(super) fn text_or_file_schema(title: &str) -> schemars::Schema {
+    schemars::json_schema!({
+        "title": title,
+        "oneOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "properties": {"file": {"type": "string"}},
+                "required": ["file"],
+                "additionalProperties": false,
+            },
+        ],
+    })
 }
 
 #[cfg(feature = "schema")]
@@ -70,17 +102,6 @@ impl schemars::JsonSchema for TextSource {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "title": "text, or `{file: files/NAME}`",
-            "oneOf": [
-                {"type": "string"},
-                {
-                    "type": "object",
-                    "properties": {"file": {"type": "string"}},
-                    "required": ["file"],
-                    "additionalProperties": false,
-                },
-            ],
-        })
+        text_or_file_schema("text, or `{file: files/NAME}`")
     }
 }

@@ -43,6 +43,7 @@ type Places = BTreeMap<String, BTreeSet<IpAddr>>;
 
 /// Everything that has a name, with its addresses.
 struct Directory<'a> {
+    /// The hosts, in order of name.
     hosts: Vec<FleetHost<'a>>,
     /// The places of hosts and of the members of networks that are no hosts.
     places: BTreeMap<String, Places>,
@@ -89,9 +90,8 @@ impl<'a> Directory<'a> {
     fn names<'n>(&'n self, name: &'n str) -> Vec<&'n str> {
         let host = self
             .hosts
-            .iter()
-            .find(|host| host.facts.name.as_str() == name);
-        let hostname = host.map_or(name, FleetHost::hostname);
+            .binary_search_by(|host| host.facts.name.as_str().cmp(name));
+        let hostname = host.map_or(name, |at| self.hosts[at].hostname());
         if hostname == name {
             vec![name]
         } else {
